@@ -1,0 +1,158 @@
+"""Decode, cut, resample, edit and digest audio. The only place that reads audio files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lalm_bench.errors import AudioError
+from lalm_bench.types import AudioRef, AudioSource
+
+if TYPE_CHECKING:
+    import soundfile
+
+_BLOCK = 1 << 20
+
+
+def render(source: AudioSource, rate: int) -> np.ndarray:
+    """What the model hears: decoded, mono, resampled to `rate`, then edited.
+
+    Parameters
+    ----------
+    source : AudioSource
+    rate : int
+        Target sampling rate, Hz.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (samples,).
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read, or the part asked for lies outside it.
+    """
+    clip = source.clip
+    wave, native = decode(clip) if isinstance(clip, AudioRef) else clip.synthesise()
+    wave = resample(wave, native, rate)
+    for edit in source.edits:
+        wave = edit(wave, rate, np.random.default_rng(edit.seed))
+    return np.ascontiguousarray(wave, dtype=np.float32)
+
+
+def decode(ref: AudioRef) -> tuple[np.ndarray, int]:
+    """Mono float32 samples of shape (samples,) in [-1, 1] and the file's own rate in Hz."""
+    with _open(ref.path) as file:
+        rate = file.samplerate
+        first, last = _bounds(ref, file.frames, rate)
+        try:
+            if first:
+                file.seek(first)
+            wave = file.read(last - first, dtype="float32", always_2d=True)
+        except (RuntimeError, OSError) as error:
+            raise AudioError(f"{ref.path}: cannot decode ({error}); replace the file") from error
+    if len(wave) != last - first:
+        raise AudioError(
+            f"{ref.path}: holds {len(wave)} of the {last - first} samples its header promises; "
+            "the file is cut short, fetch it again"
+        )
+    return wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1, dtype=np.float32), rate
+
+
+def resample(wave: np.ndarray, native: int, rate: int) -> np.ndarray:
+    """Band-limited resampling (soxr, high quality); the input itself when the rates agree."""
+    if native == rate:
+        return wave
+    import soxr
+
+    resampled: np.ndarray = soxr.resample(wave, native, rate, quality="HQ")
+    return resampled
+
+
+def seconds(source: AudioSource) -> float:
+    """Duration of the unedited clip, from the header alone where there is one."""
+    clip = source.clip
+    if isinstance(clip, AudioRef):
+        frames, rate = probe(clip.path)
+        first, last = _bounds(clip, frames, rate)
+        return (last - first) / rate
+    wave, rate = clip.synthesise()
+    return len(wave) / rate
+
+
+@lru_cache(maxsize=1 << 16)
+def probe(path: str) -> tuple[int, int]:
+    """(frames, rate in Hz) from the header; raises AudioError for what is not audio or is empty."""
+    with _open(path) as file:
+        if file.frames <= 0:
+            raise AudioError(f"{path}: holds no samples; replace the file or drop the item")
+        return file.frames, file.samplerate
+
+
+def digest(source: AudioSource, rate: int) -> str:
+    """Identity of what `render` returns: the file's bytes, the part, the edits and the rate."""
+    clip = source.clip
+    if isinstance(clip, AudioRef):
+        content = f"{_file_digest(clip.path)}:{clip.start}:{clip.end}"
+    else:
+        content = clip.content()
+    if not source.edits:
+        return f"{content}@{rate}"
+    edits = [
+        [type(e).__name__, dataclasses.asdict(e)]  # type: ignore[call-overload]
+        for e in source.edits
+    ]
+    return f"{content}@{rate}:{json.dumps(edits, sort_keys=True)}"
+
+
+def _file_digest(path: str) -> str:
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest_of(path: str, size: int, mtime_ns: int) -> str:
+    """Digest of the bytes; size and time only keep a changed file from meeting a stale entry."""
+    hasher = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                hasher.update(block)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return hasher.hexdigest()
+
+
+def _open(path: str) -> soundfile.SoundFile:
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> AudioError:
+    if not os.path.exists(path):
+        return AudioError(f"{path}: no such audio file; fetch the audio or mend the dataset's path")
+    return AudioError(f"{path}: not readable as audio ({error}); replace the file")
+
+
+def _bounds(ref: AudioRef, frames: int, rate: int) -> tuple[int, int]:
+    first = 0 if ref.start is None else round(ref.start * rate)
+    last = frames if ref.end is None else min(round(ref.end * rate), frames)
+    if not 0 <= first < last:
+        raise AudioError(
+            f"{ref.path}: the part {ref.start} to {ref.end} s is empty or lies outside its {frames / rate:.3f} s"
+        )
+    return first, last

@@ -1,0 +1,1 @@
+"""Making a resident model fast: batches, look-ahead, concurrency."""

@@ -1,0 +1,32 @@
+"""Errors a user can mend: one line that says what, where and how. The command line exits with 2."""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """Base of all errors that are the input's fault, not the program's."""
+
+
+class ConfigError(BenchError):
+    """A setting is wrong."""
+
+
+class DataError(BenchError):
+    """A dataset is missing, malformed or inconsistent."""
+
+
+class AudioError(BenchError):
+    """A recording cannot be read."""
+
+
+class ModelError(BenchError):
+    """Weights are missing or a model cannot do what is asked."""
+
+
+class StoreError(BenchError):
+    """A run folder is in use or damaged."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message on one line, whatever line breaks a library put into it."""
+    return " ".join(str(error).split())

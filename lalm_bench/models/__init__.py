@@ -1,0 +1,1 @@
+"""Anything that answers requests: baselines, listeners, language models."""

@@ -1,0 +1,61 @@
+"""Rendering of options and questions into the text a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lalm_bench.errors import ConfigError
+from lalm_bench.types import Choice
+
+_FIELDS = ("{question}", "{options}", "{labels}")
+
+
+def check(template: str, where: str) -> None:
+    """Raise ConfigError unless the template has a place for the question.
+
+    Parameters
+    ----------
+    template : str
+        Text with `{question}`, and usually `{options}` and `{labels}`.
+    where : str
+        Name of the setting, for the message.
+    """
+    if "{question}" not in template:
+        raise ConfigError(
+            f"{where} has no {{question}}; the places it may use are {', '.join(_FIELDS)}"
+        )
+
+
+def render(template: str, question: str, choices: Sequence[Choice]) -> str:
+    """Fill the template; braces inside the question or the options stay as they are.
+
+    `{options}` becomes one `label. text` line per option, `{labels}` the labels joined by ", ".
+
+    Examples
+    --------
+    >>> render("{question} [{labels}]", "Which?", [Choice("A", "x"), Choice("B", "y")])
+    'Which? [A, B]'
+    """
+    options = "\n".join([f"{c.label}. {c.text}" for c in choices])
+    labels = ", ".join([c.label for c in choices])
+    head, found, tail = template.partition("{question}")
+    filled = [
+        part.replace("{options}", options).replace("{labels}", labels) for part in (head, tail)
+    ]
+    return filled[0] + (question if found else "") + filled[1]
+
+
+def letter(index: int) -> str:
+    """Option label by position: 0 -> A ... 25 -> Z, 26 -> AA (MCQ-ORDER reaches AF).
+
+    Examples
+    --------
+    >>> [letter(i) for i in (0, 25, 26, 31)]
+    ['A', 'Z', 'AA', 'AF']
+    """
+    name = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        name = chr(ord("A") + rest) + name
+    return name

@@ -1,0 +1,1 @@
+"""Audio-token pruning as context managers over a loaded model."""

@@ -1,0 +1,1 @@
+"""Benchmarks, one file a family: data layout, prompt and scoring."""

@@ -1,0 +1,323 @@
+"""The contracts: small frozen objects that every other part depends on.
+
+They hold data and nothing else. Importing this module costs next to nothing (no numpy, no torch),
+so configuration, storage and tests can all share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+Json = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+
+# --------------------------------------------------------------------------- audio
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRef:
+    """A recorded file or a part of it.
+
+    Parameters
+    ----------
+    path : str
+        File on disk.
+    start, end : float, optional
+        Seconds; the whole file when left out.
+    """
+
+    path: str
+    start: float | None = None
+    end: float | None = None
+
+
+@runtime_checkable
+class Synthesised(Protocol):
+    """A clip that is computed when it is needed and never has to lie on disk."""
+
+    def content(self) -> str:
+        """Everything that determines the waveform, as one string (hashed into the audio digest)."""
+
+    def synthesise(self) -> tuple[np.ndarray, int]:
+        """Mono float32 waveform of shape (samples,) and its sampling rate in Hz."""
+
+
+Clip = AudioRef | Synthesised
+
+
+class AudioEdit(Protocol):
+    """A small frozen dataclass that changes a waveform; its fields are JSON-able parameters.
+
+    `seed` feeds the generator that `audio.render` hands over, so an edit owns its randomness.
+    """
+
+    @property
+    def seed(self) -> int: ...
+
+    def __call__(self, wave: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+        """Edited copy of `wave` (float32, shape (samples,)); the input must stay untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSource:
+    """A clip with the edits an intervention asks for; nothing is decoded until `audio.render`."""
+
+    clip: Clip
+    edits: tuple[AudioEdit, ...] = ()
+
+
+# --------------------------------------------------------------------------- what is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One option of a multiple-choice item: the label the model should name, and its text."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is asked, of which clips, and what is right.
+
+    Parameters
+    ----------
+    id : str
+        Unique within the task.
+    audio : tuple of Clip
+        Usually one; empty for text-only items.
+    question : str
+    choices : tuple of Choice
+        Empty when the answer is free text. Labels need not be contiguous.
+    target : Any
+        The right label, or whatever the task's `score` understands.
+    cluster : str
+        Clip, speaker or scene that several items share: they are not independent.
+    meta : mapping
+        JSON-able facts to group or filter by. Never read by a model.
+    """
+
+    id: str
+    audio: tuple[Clip, ...]
+    question: str
+    choices: tuple[Choice, ...]
+    target: Any
+    cluster: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text part of a message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """An audio part of a message."""
+
+    source: AudioSource
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat turn. `role` is system, user or assistant."""
+
+    role: str
+    parts: tuple[Text | Audio, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """How an answer is drawn.
+
+    `mode` is `generate` (free text), `letter_likelihood` (option labels compared) or `option_pmi`
+    (option texts compared, prior removed). `seed` is None for a deterministic answer; otherwise it is
+    derived from (run seed, item, variant) and belongs to the request's identity.
+    """
+
+    max_new_tokens: int = 16
+    temperature: float = 0.0
+    top_p: float = 1.0
+    mode: str = "generate"
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The messages and the audio exactly as the model will get them.
+
+    `variant` tells several requests of one item apart (instructions, option rotations, repeats).
+    `key` identifies the answer: a hash of model identity, messages, choices, audio digests,
+    generation and pruning. It is filled by `identity.Sealer`; nothing else may set it.
+    """
+
+    sample_id: str
+    messages: tuple[Message, ...]
+    choices: tuple[Choice, ...] = ()
+    generation: Generation = Generation()
+    variant: str = ""
+    key: str = ""
+
+    def clips(self) -> list[AudioSource]:
+        """Audio parts in the order in which the model meets them."""
+        return [p.source for m in self.messages for p in m.parts if isinstance(p, Audio)]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """An intervention's refusal to touch an item, with the reason (counted, never silent)."""
+
+    reason: str
+
+
+# --------------------------------------------------------------------------- what came back
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer. An error is never an empty answer: `finish` is stop, length or error.
+
+    Parameters
+    ----------
+    scores : mapping, optional
+        Option label -> score (log-probability or PMI, nats) in the likelihood modes.
+    usage : mapping
+        Token counts and audio facts (`input_tokens`, `output_tokens`, `truncated_s`, ...).
+    timing : mapping
+        Seconds by stage; the only fields that may differ between two equal runs.
+    """
+
+    key: str
+    sample_id: str
+    text: str
+    finish: str = "stop"
+    variant: str = ""
+    scores: Mapping[str, float] | None = None
+    usage: Mapping[str, float] | None = None
+    timing: Mapping[str, float] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The parsed answer of one item and its per-item values.
+
+    `stage` tells which parser rule fired. `invalid` is a class of its own: wrong in the headline,
+    shown beside it, never dropped. `label` is None exactly when `invalid` is True.
+    """
+
+    sample_id: str
+    label: str | None
+    stage: str
+    values: Mapping[str, float]
+    invalid: bool = False
+    conflict: bool = False
+    variant: str = ""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """`values` is flat (name -> number or None) and goes to the tracker; `analysis` may nest."""
+
+    values: dict[str, float | int | None]
+    analysis: dict[str, Json]
+
+
+# --------------------------------------------------------------------------- the parts of a run
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Settings that may change speed and never a result; no identity includes them."""
+
+    device: str = "auto"
+    batch_size: int = 8
+    workers: int = 4
+
+
+class Task(Protocol):
+    """A benchmark: its items, how they are asked, and how answers become numbers."""
+
+    name: str
+    groups: tuple[str, ...]
+
+    def missing(self, audio: bool) -> list[str]:
+        """What must be fetched first, one instruction each. `audio`: the model hears."""
+
+    def inputs(self) -> list[Path]:
+        """Annotation files that determine the samples."""
+
+    def samples(self) -> Iterable[Sample]:
+        """Items in the benchmark's own order."""
+
+    def requests(self, sample: Sample, generation: Generation) -> list[Request]:
+        """The request(s) of one item, before any intervention."""
+
+    def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:
+        """Scores of one item whose requests were all answered (no response is an error)."""
+
+    def metrics(self, decisions: pd.DataFrame) -> Metrics:
+        """Metrics of the whole run; `decisions` has the columns of `decisions.jsonl`."""
+
+
+class Intervention(Protocol):
+    """Changes what the model hears or reads."""
+
+    name: str
+
+    def apply(self, sample: Sample, request: Request, seed: int) -> Request | Skip:
+        """The request as it will be asked."""
+
+
+class Pruning(Protocol):
+    """A context manager factory over a loaded model; `none` does nothing."""
+
+    name: str
+
+
+class Judge(Protocol):
+    """Turns finished answers into verdicts; its own issue fills it."""
+
+    name: str
+
+
+class Model(Protocol):
+    """Anything that answers requests.
+
+    Attributes
+    ----------
+    rate : int or None
+        Sampling rate the model hears at, Hz; None for a model that cannot hear (its requests carry
+        no audio and identical texts share one answer).
+    stochastic : bool
+        Answers are drawn at random: every request gets its own `generation.seed`.
+    sequential : bool
+        Answers depend on the order of the requests: an unfinished run is asked again as a whole.
+    """
+
+    name: str
+    rate: int | None
+    stochastic: bool
+    sequential: bool
+
+    def identity(self) -> dict[str, Json]:
+        """What an answer depends on: weights, revision, dtype, template."""
+
+    def missing(self) -> list[str]:
+        """What must be fetched first, one instruction each. Must not touch the network."""
+
+    def load(self, runtime: Runtime) -> None:
+        """Bring weights into memory; called once, and only when something is pending."""
+
+    def answer(self, requests: Iterable[Request]) -> Iterator[Response]:
+        """Answers in any order, each as soon as it is there. One item's failure is a Response."""
