@@ -153,6 +153,7 @@ def _bounds(ref: AudioRef, frames: int, rate: int) -> tuple[int, int]:
     last = frames if ref.end is None else min(round(ref.end * rate), frames)
     if not 0 <= first < last:
         raise AudioError(
-            f"{ref.path}: the part {ref.start} to {ref.end} s is empty or lies outside its {frames / rate:.3f} s"
+            f"{ref.path}: the part {ref.start} to {ref.end} s is empty or lies outside "
+            f"its {frames / rate:.3f} s"
         )
     return first, last

@@ -27,6 +27,10 @@ class StoreError(BenchError):
     """A run folder is in use or damaged."""
 
 
+class Incomplete(Exception):  # noqa: N818 - a state of the run, not an error of the input
+    """Some requests ended in an error; everything else is stored and scored."""
+
+
 def one_line(error: BaseException) -> str:
     """The message on one line, whatever line breaks a library put into it."""
     return " ".join(str(error).split())

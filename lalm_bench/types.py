@@ -59,7 +59,8 @@ class AudioEdit(Protocol):
     """
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Seed of the generator that `__call__` gets."""
 
     def __call__(self, wave: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
         """Edited copy of `wave` (float32, shape (samples,)); the input must stay untouched."""
@@ -141,8 +142,8 @@ class Generation:
     """How an answer is drawn.
 
     `mode` is `generate` (free text), `letter_likelihood` (option labels compared) or `option_pmi`
-    (option texts compared, prior removed). `seed` is None for a deterministic answer; otherwise it is
-    derived from (run seed, item, variant) and belongs to the request's identity.
+    (option texts compared, prior removed). `seed` is None for a deterministic answer; otherwise it
+    is derived from (run seed, item, variant) and belongs to the request's identity.
     """
 
     max_new_tokens: int = 16
@@ -157,6 +158,7 @@ class Request:
     """The messages and the audio exactly as the model will get them.
 
     `variant` tells several requests of one item apart (instructions, option rotations, repeats).
+    `question` is the bare question, for modes that compare option texts without listing them.
     `key` identifies the answer: a hash of model identity, messages, choices, audio digests,
     generation and pruning. It is filled by `identity.Sealer`; nothing else may set it.
     """
@@ -164,6 +166,7 @@ class Request:
     sample_id: str
     messages: tuple[Message, ...]
     choices: tuple[Choice, ...] = ()
+    question: str = ""
     generation: Generation = Generation()
     variant: str = ""
     key: str = ""
@@ -315,6 +318,9 @@ class Model(Protocol):
 
     def missing(self) -> list[str]:
         """What must be fetched first, one instruction each. Must not touch the network."""
+
+    def fetch(self) -> None:
+        """Download what is missing, so that `identity` is final; nothing to do when it is there."""
 
     def load(self, runtime: Runtime) -> None:
         """Bring weights into memory; called once, and only when something is pending."""

@@ -75,7 +75,7 @@ class MultipleChoice:
         text = prompts.render(self.prompt, sample.question, sample.choices)
         heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
         messages = (Message("user", (*heard, Text(text))),)
-        return [Request(sample.id, messages, sample.choices, generation)]
+        return [Request(sample.id, messages, sample.choices, sample.question, generation)]
 
     def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:
         """Parse each answer; `values["correct"]` is 1.0 or 0.0."""

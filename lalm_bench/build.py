@@ -1,0 +1,155 @@
+"""From a composed configuration to the objects of a run. `_target_` is the only registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from lalm_bench.errors import BenchError, ConfigError, one_line
+from lalm_bench.identity import fingerprint
+from lalm_bench.types import Generation, Intervention, Judge, Model, Pruning, Runtime, Task
+
+MODES = ("generate", "letter_likelihood", "option_pmi")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything one run needs, still light: no weights, no data."""
+
+    config: dict[str, Any]
+    task: Task
+    model: Model
+    intervention: Intervention
+    pruning: Pruning
+    judge: Judge
+    tracking: Any
+    generation: Generation
+    runtime: Runtime
+    seed: int
+    limit: int | None
+    fingerprint: str
+    folder: Path
+
+    @property
+    def condition(self) -> str:
+        """Name of the intervention and pruning, with their scalar settings."""
+        return _condition(self.config)
+
+
+def build(config: DictConfig) -> Experiment:
+    """Instantiate the groups and check the plain settings.
+
+    Raises
+    ------
+    ConfigError
+        A setting is missing, of the wrong type, or out of range.
+    """
+    try:
+        resolved: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
+            config, resolve=True, throw_on_missing=True
+        )
+    except MissingMandatoryValue as error:
+        key = str(error.full_key)
+        raise ConfigError(f"{key} must be set: add {key}=VALUE to the command") from error
+    generation = _generation(resolved["generation"])
+    runtime = _runtime(resolved["runtime"])
+    seed, limit = resolved["seed"], resolved["limit"]
+    _demand(isinstance(seed, int), f"seed={seed!r} must be a whole number")
+    _demand(
+        limit is None or (isinstance(limit, int) and limit > 0),
+        f"limit={limit!r} must be a positive whole number, or null for all items",
+    )
+    name = fingerprint(resolved)
+    folder = Path(
+        resolved["paths"]["outputs"],
+        _slug(resolved["task"]["name"]),
+        _slug(resolved["model"]["name"]),
+        _slug(_condition(resolved)),
+        name,
+    )
+    groups = ("task", "model", "intervention", "pruning", "judge", "tracking")
+    parts = {group: _instantiate(config, group) for group in groups}
+    return Experiment(
+        resolved,
+        **parts,
+        generation=generation,
+        runtime=runtime,
+        seed=seed,
+        limit=limit,
+        fingerprint=name,
+        folder=folder,
+    )
+
+
+def _instantiate(config: DictConfig, group: str) -> Any:
+    try:
+        return instantiate(config[group], _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, BenchError):
+            raise cause from None
+        if isinstance(cause, TypeError | ValueError | ImportError):
+            raise ConfigError(f"{group}: {one_line(cause)}; see --cfg job") from error
+        raise
+
+
+def _generation(values: dict[str, Any]) -> Generation:
+    mode, tokens = values["mode"], values["max_new_tokens"]
+    temperature, top_p = values["temperature"], values["top_p"]
+    _demand(mode in MODES, f"generation.mode={mode!r} must be one of {', '.join(MODES)}")
+    _demand(
+        isinstance(tokens, int) and tokens > 0,
+        f"generation.max_new_tokens={tokens!r} must be a positive whole number",
+    )
+    _demand(
+        isinstance(temperature, int | float) and temperature >= 0,
+        f"generation.temperature={temperature!r} must be 0 or more",
+    )
+    _demand(
+        isinstance(top_p, int | float) and 0 < top_p <= 1,
+        f"generation.top_p={top_p!r} must lie in (0, 1]",
+    )
+    return Generation(tokens, float(temperature), float(top_p), mode)
+
+
+def _runtime(values: dict[str, Any]) -> Runtime:
+    for name in ("batch_size", "workers"):
+        value = values[name]
+        _demand(
+            isinstance(value, int) and value > 0,
+            f"runtime.{name}={value!r} must be a positive whole number",
+        )
+    return Runtime(str(values["device"]), values["batch_size"], values["workers"])
+
+
+def _condition(config: dict[str, Any]) -> str:
+    words = []
+    for group in ("intervention", "pruning"):
+        node = config[group]
+        if node["name"] == "none":
+            continue
+        settings = [
+            f"{key}={value}"
+            for key, value in node.items()
+            if key not in ("name", "_target_") and isinstance(value, bool | int | float | str)
+        ]
+        words.append("_".join([node["name"], *settings]))
+    return "+".join(words) or "baseline"
+
+
+def _slug(text: str) -> str:
+    kept = "".join(c if c.isalnum() or c in "._=+-" else "-" for c in str(text))
+    return kept.strip(".")[:120] or "unnamed"
+
+
+def _demand(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)

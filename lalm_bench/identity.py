@@ -1,0 +1,122 @@
+"""Identities: of an answer (`Request.key`), of a run (its fingerprint), of the code that scores."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lalm_bench import audio
+from lalm_bench.randomness import derive
+from lalm_bench.types import Audio, Generation, Json, Request
+
+_RUN_PARTS = ("task", "model", "intervention", "pruning", "generation", "seed", "limit")
+# Where data lies is not what it is: the bytes enter through the audio digests and the messages.
+_PLACES = frozenset({"root", "audio_root", "annotations", "dataset"})
+
+
+def _hash(payload: bytes, size: int = 16) -> str:
+    return hashlib.blake2b(payload, digest_size=size).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """Strict JSON with sorted keys: equal values give equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Sixteen hex digits that name a run: equal conditions, equal folder.
+
+    Batch size, device, workers, tracking, judge and paths do not enter.
+    """
+    parts = {name: _without_places(config.get(name)) for name in _RUN_PARTS}
+    return _hash(canonical(parts), 8)
+
+
+def _without_places(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {k: _without_places(v) for k, v in node.items() if k not in _PLACES}
+    return node
+
+
+class Sealer:
+    """Gives requests their keys (and, where answers are drawn, their seeds).
+
+    Parameters
+    ----------
+    model, pruning : mapping
+        What an answer depends on besides the request.
+    rate : int or None
+        Rate the model hears at; None leaves audio out of requests and keys.
+    stochastic : bool
+        Answers of this model are random even at temperature 0.
+    seed : int
+        The run's seed.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Json],
+        pruning: Mapping[str, Json],
+        rate: int | None,
+        stochastic: bool,
+        seed: int,
+    ) -> None:
+        self._prefix = canonical([dict(model), dict(pruning)])
+        self._rate = rate
+        self._stochastic = stochastic
+        self._seed = seed
+
+    def seal(self, request: Request) -> Request:
+        """The request with its key; AudioError when a clip cannot be read."""
+        generation = request.generation
+        if self._stochastic or generation.temperature > 0:
+            drawn = derive(self._seed, request.sample_id, request.variant, "generation")
+            generation = Generation(
+                generation.max_new_tokens,
+                generation.temperature,
+                generation.top_p,
+                generation.mode,
+                drawn,
+            )
+        messages = [
+            [m.role, [self._part(p) for p in m.parts if self._rate or not isinstance(p, Audio)]]
+            for m in request.messages
+        ]
+        payload = orjson.dumps(
+            [
+                messages,
+                [[c.label, c.text] for c in request.choices],
+                request.question if generation.mode == "option_pmi" else None,
+                [
+                    generation.max_new_tokens,
+                    generation.temperature,
+                    generation.top_p,
+                    generation.mode,
+                    generation.seed,
+                ],
+            ]
+        )
+        return replace(request, generation=generation, key=_hash(self._prefix + payload))
+
+    def _part(self, part: Any) -> Any:
+        if isinstance(part, Audio):
+            assert self._rate is not None  # noqa: S101 - seal() filters audio of deaf models
+            return [audio.digest(part.source, self._rate)]
+        return part.text
+
+
+@cache
+def code_digest() -> str:
+    """Digest of this package's source: scores are reused only while it is unchanged."""
+    hasher = hashlib.blake2b(digest_size=16)
+    root = Path(__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        hasher.update(str(file.relative_to(root)).encode())
+        hasher.update(file.read_bytes())
+    return hasher.hexdigest()

@@ -1,0 +1,28 @@
+"""Defaults of the `Model` contract, so that a small model states only what is its own."""
+
+from __future__ import annotations
+
+from lalm_bench.types import Json, Runtime
+
+
+class ModelBase:
+    """A deterministic, deaf model that needs nothing fetched or loaded."""
+
+    name: str
+    rate: int | None = None
+    stochastic: bool = False
+    sequential: bool = False
+
+    def identity(self) -> dict[str, Json]:
+        """The class name: enough for a model without weights or settings."""
+        return {"model": type(self).__name__}
+
+    def missing(self) -> list[str]:
+        """Nothing."""
+        return []
+
+    def fetch(self) -> None:
+        """Nothing to download."""
+
+    def load(self, runtime: Runtime) -> None:
+        """Nothing to load."""

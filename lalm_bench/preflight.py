@@ -1,0 +1,113 @@
+"""Everything that can be known to be wrong before a model is loaded or a file written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from lalm_bench import audio
+from lalm_bench.build import Experiment
+from lalm_bench.errors import AudioError, DataError
+from lalm_bench.identity import Sealer
+from lalm_bench.types import AudioRef, Generation, Intervention, Request, Sample, Skip, Task
+
+
+def demand_present(experiment: Experiment) -> None:
+    """DataError that lists, in one line, all that must be fetched first."""
+    hears = experiment.model.rate is not None
+    wanted = [*experiment.task.missing(hears), *experiment.model.missing()]
+    if wanted:
+        raise DataError("; ".join(wanted))
+
+
+def select(samples: Iterable[Sample], limit: int | None, seed: int) -> list[Sample]:
+    """Check ids and draw `limit` items: the smallest hashes of (seed, id), in the task's order.
+
+    Larger limits contain smaller ones, and the head of an alphabetical file is not favoured.
+
+    Raises
+    ------
+    DataError
+        No item at all, two items with one id, or a target that is no option.
+    """
+    chosen = list(samples)
+    seen: set[str] = set()
+    for sample in chosen:
+        if sample.id in seen:
+            raise DataError(
+                f"two items are called '{sample.id}'; ids must be unique, mend the dataset"
+            )
+        seen.add(sample.id)
+        if sample.choices and all(c.label != sample.target for c in sample.choices):
+            raise DataError(
+                f"item '{sample.id}': the answer {sample.target!r} is none of its options; "
+                "mend or drop the item"
+            )
+    if not chosen:
+        raise DataError("the task has no items; check its files and filters (--cfg job)")
+    if limit is None or limit >= len(chosen):
+        return chosen
+    ranks = sorted(range(len(chosen)), key=lambda i: _rank(seed, chosen[i].id))
+    return [chosen[i] for i in sorted(ranks[:limit])]
+
+
+def _rank(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(f"{seed}\x1fselect\x1f{name}".encode(), digest_size=8).digest()
+
+
+@dataclass
+class Plan:
+    """The requests of a run, made anew at each iteration so that only keys stay in memory.
+
+    `asked` holds, for each sample, the (key, variant) of each of its requests.
+    """
+
+    samples: list[Sample]
+    task: Task
+    intervention: Intervention
+    generation: Generation
+    sealer: Sealer
+    seed: int
+    hears: bool
+    asked: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    files: set[str] = field(default_factory=set)
+
+    def check(self) -> None:
+        """Make every request once: note keys, skips and files; AudioError for an unreadable clip.
+
+        The item is named in the error.
+        """
+        for sample in self.samples:
+            asked = []
+            for request in self._edited(sample):
+                if isinstance(request, Skip):
+                    self.skipped[request.reason] += 1
+                    continue
+                if self.hears:
+                    self._check_audio(sample, request)
+                asked.append((self.sealer.seal(request).key, request.variant))
+            self.asked.append(tuple(asked))
+
+    def requests(self) -> Iterator[tuple[Sample, Request]]:
+        """Sealed requests in the task's order."""
+        for sample in self.samples:
+            for request in self._edited(sample):
+                if not isinstance(request, Skip):
+                    yield sample, self.sealer.seal(request)
+
+    def _edited(self, sample: Sample) -> Iterator[Request | Skip]:
+        for request in self.task.requests(sample, self.generation):
+            yield self.intervention.apply(sample, request, self.seed)
+
+    def _check_audio(self, sample: Sample, request: Request) -> None:
+        for source in request.clips():
+            clip = source.clip
+            if isinstance(clip, AudioRef) and clip.path not in self.files:
+                try:
+                    audio.probe(clip.path)
+                except AudioError as error:
+                    raise DataError(f"item '{sample.id}': {error}") from error
+                self.files.add(clip.path)

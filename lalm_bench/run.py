@@ -1,0 +1,250 @@
+"""One run, from a composed configuration to files, figures and a tracked result."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lalm_bench import progress, provenance
+from lalm_bench.build import Experiment, build
+from lalm_bench.errors import Incomplete, one_line
+from lalm_bench.identity import Sealer, code_digest
+from lalm_bench.preflight import Plan, demand_present, select
+from lalm_bench.report import table
+from lalm_bench.scoring import score_run
+from lalm_bench.store import ResponseLog, RunFolder, read_json, stat_inputs, write_bytes, write_json
+from lalm_bench.tracking.base import Log, Results
+from lalm_bench.types import Request, Response, Sample
+
+FINISHED, INCOMPLETE, FAILED, RUNNING = "finished", "incomplete", "failed", "running"
+
+
+def run(config: DictConfig) -> str:
+    """Run one condition, or continue it, or recognise it as done; return its folder.
+
+    Raises
+    ------
+    BenchError
+        The input is wrong; nothing was written.
+    Incomplete
+        Some requests ended in an error. The same command asks them again.
+    """
+    experiment = build(config)
+    if is_finished(experiment):
+        _show_stored(experiment)
+        return str(experiment.folder)
+    demand_present(experiment)
+    samples = select(experiment.task.samples(), experiment.limit, experiment.seed)
+    experiment.model.fetch()
+    plan = _plan(experiment, samples)
+    with RunFolder(experiment.folder) as folder:
+        _begin(experiment, folder, plan)
+        try:
+            with experiment.tracking.track(experiment) as log:
+                results, unanswered = _work(experiment, plan, folder, log)
+        except BaseException as error:
+            text = "".join(traceback.format_exception(error))
+            write_bytes(folder.path / "traceback.txt", text.encode())
+            folder.save_state(status=FAILED, finished=provenance.now(), error=one_line(error))
+            raise
+    _show(experiment, results)
+    if unanswered:
+        raise Incomplete(_incomplete_message(experiment, unanswered))
+    return str(experiment.folder)
+
+
+def is_finished(experiment: Experiment) -> bool:
+    """True when the stored result is what running again would give.
+
+    Same conditions (the folder), same scoring code, and every input file unchanged.
+    """
+    state = read_json(experiment.folder / "run.json") or {}
+    inputs = read_json(experiment.folder / "inputs.json")
+    return (
+        not experiment.config["rescore"]
+        and state.get("status") == FINISHED
+        and state.get("code") == code_digest()
+        and state.get("model") == experiment.model.identity()
+        and inputs is not None
+        and inputs == stat_inputs(inputs)
+        and {str(f) for f in experiment.task.inputs()} <= inputs.keys()
+        and (experiment.folder / "metrics.json").exists()
+    )
+
+
+def _plan(experiment: Experiment, samples: list[Sample]) -> Plan:
+    model = experiment.model
+    pruning = experiment.config["pruning"]
+    sealer = Sealer(model.identity(), pruning, model.rate, model.stochastic, experiment.seed)
+    plan = Plan(
+        samples,
+        experiment.task,
+        experiment.intervention,
+        experiment.generation,
+        sealer,
+        experiment.seed,
+        hears=model.rate is not None,
+    )
+    plan.check()
+    return plan
+
+
+def _begin(experiment: Experiment, folder: RunFolder, plan: Plan) -> None:
+    """Record what is about to happen."""
+    before = folder.state()
+    (folder.path / "traceback.txt").unlink(missing_ok=True)
+    keys = {key for asked in plan.asked for key, _ in asked}
+    folder.save_state(
+        fingerprint=experiment.fingerprint,
+        condition=experiment.condition,
+        status=RUNNING,
+        started=before.get("started") or provenance.now(),
+        starts=before.get("starts", 0) + 1,
+        finished=None,
+        error=None,
+        config=experiment.config,
+        model=experiment.model.identity(),
+        selection={
+            "items": len(plan.samples),
+            "requests": sum(map(len, plan.asked)),
+            "distinct_requests": len(keys),
+            "skipped": dict(plan.skipped),
+        },
+        code=code_digest(),
+        versions=provenance.versions(),
+        git=provenance.git_state(),
+        host=provenance.host(),
+    )
+
+
+def _work(
+    experiment: Experiment, plan: Plan, folder: RunFolder, track: Log
+) -> tuple[Results, list[str]]:
+    """Ask, score, write, track."""
+    store = ResponseLog(folder.path / "responses.jsonl")
+    try:
+        elapsed = _ask(experiment, plan, store)
+        decisions, unanswered = score_run(plan, store, folder.path / "decisions.jsonl")
+    finally:
+        store.close()
+    metrics = experiment.task.metrics(decisions)
+    status = INCOMPLETE if unanswered else FINISHED
+    values = {
+        **metrics.values,
+        "n_errors": len(unanswered),
+        "n_skipped": sum(plan.skipped.values()),
+    }
+    results = Results(folder.path, status, values, metrics.analysis, decisions)
+    _write(experiment, results, unanswered, elapsed)
+    track(results)
+    inputs = stat_inputs([*experiment.task.inputs(), *sorted(plan.files)])
+    write_json(folder.path / "inputs.json", inputs)
+    state = folder.save_state(status=status, finished=provenance.now())
+    row = {
+        **values,
+        "fingerprint": experiment.fingerprint,
+        "task": experiment.config["task"]["name"],
+        "model": experiment.config["model"]["name"],
+        "condition": experiment.condition,
+        "status": status,
+        "finished": state["finished"],
+        "folder": str(folder.path),
+    }
+    table.index(Path(experiment.config["paths"]["outputs"]), row)
+    return results, unanswered
+
+
+def _ask(experiment: Experiment, plan: Plan, store: ResponseLog) -> float:
+    """Send what is unanswered to the model; each answer is on disk before the next is drawn."""
+    model = experiment.model
+    in_flight: dict[str, Sample] = {}
+    distinct = {key for asked in plan.asked for key, _ in asked}
+    missing = sum(not store.answered(key) for key in distinct)
+    already = len(distinct) - missing
+    del distinct
+
+    def pending() -> Iterator[Request]:
+        # A sequential model's answers depend on all earlier ones, so it starts from the first.
+        seen: set[str] = set()
+        for sample, request in plan.requests():
+            wanted = model.sequential or not store.answered(request.key)
+            if wanted and request.key not in seen:
+                seen.add(request.key)
+                in_flight[request.key] = sample
+                yield request
+
+    if not missing:
+        return 0.0
+    began = time.monotonic()
+    bar = progress.wanted(experiment.config["progress"])
+    with progress.show(missing, already, bar, _title(experiment)) as shown:
+        model.load(experiment.runtime)
+        with experiment.pruning(model):  # type: ignore[operator]
+            for response in model.answer(pending()):
+                sample = in_flight.pop(response.key)
+                if store.answered(response.key):
+                    continue
+                store.append(response)
+                shown.tick(_correct(experiment, sample, response), response.finish == "error")
+    return time.monotonic() - began
+
+
+def _correct(experiment: Experiment, sample: Sample, response: Response) -> float | None:
+    """Score one answer for the progress display, where one answer is enough."""
+    if response.finish == "error" or response.variant:
+        return None
+    scores = experiment.task.score(sample, [response])
+    return scores[0].values.get("correct") if len(scores) == 1 else None
+
+
+def _write(experiment: Experiment, results: Results, unanswered: list[str], elapsed: float) -> None:
+    """Metrics, analysis, table and figures; timing stands apart from what may not vary."""
+    folder, title, groups = results.folder, _title(experiment), experiment.task.groups
+    timing = {"asking_s": elapsed}
+    metrics = {"fingerprint": experiment.fingerprint, "metrics": results.values, "timing": timing}
+    write_json(folder / "metrics.json", metrics)
+    skipped = read_json(folder / "run.json")["selection"]["skipped"]
+    analysis = {**results.analysis, "unanswered": unanswered, "skipped": skipped}
+    write_json(folder / "analysis.json", analysis)
+    text = table.markdown(title, results.values, results.analysis, groups)
+    write_bytes(folder / "results_table.md", text.encode())
+    names = ["decisions.jsonl", "metrics.json", "analysis.json", "results_table.md", "run.json"]
+    results.artifacts.extend(folder / name for name in names)
+    if experiment.config["figures"]:
+        from lalm_bench.report import figures
+
+        shown = (*groups, "answer_type", "n_options")
+        results.artifacts.extend(
+            figures.draw(folder / "figures", title, results.analysis, tuple(dict.fromkeys(shown)))
+        )
+
+
+def _title(experiment: Experiment) -> str:
+    config = experiment.config
+    return f"{config['task']['name']} · {config['model']['name']} · {experiment.condition}"
+
+
+def _show(experiment: Experiment, results: Results) -> None:
+    table.terminal(_title(experiment), results.values, results.analysis, experiment.task.groups)
+    sys.stdout.write(f"{results.status}: {results.folder}\n")
+
+
+def _show_stored(experiment: Experiment) -> None:
+    values: dict[str, Any] = read_json(experiment.folder / "metrics.json")["metrics"]
+    analysis = read_json(experiment.folder / "analysis.json")
+    table.terminal(_title(experiment), values, analysis, experiment.task.groups)
+    sys.stdout.write(f"already finished, nothing asked: {experiment.folder}\n")
+
+
+def _incomplete_message(experiment: Experiment, unanswered: list[str]) -> str:
+    shown = ", ".join(unanswered[:3]) + (" ..." if len(unanswered) > 3 else "")
+    return (
+        f"{len(unanswered)} items have no answer ({shown}); reasons are in "
+        f"{experiment.folder / 'responses.jsonl'}; the same command asks only them again"
+    )

@@ -1,0 +1,138 @@
+"""SAKURA: hear an attribute (single hop), then reason from it (multi hop).
+
+Yang et al. (2025), arXiv 2505.13237. Layout: `<root>/data/<Track>/metadata.csv` beside `audio/`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lalm_bench.errors import ConfigError, DataError
+from lalm_bench.tasks.multiple_choice import MultipleChoice
+from lalm_bench.types import AudioRef, Choice, Metrics, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRACKS = ("Animal", "Emotion", "Gender", "Language")
+HOPS = ("single", "multi")
+_OPTION = re.compile(r"\(([a-z])\)\s+(.*?)\s*(?=\([a-z]\)\s|$)", re.S)
+
+
+@dataclass(kw_only=True)
+class Sakura(MultipleChoice):
+    """Both hops of the chosen tracks.
+
+    Parameters
+    ----------
+    root : str
+        Folder that holds `data/<Track>/`.
+    track : str
+        `all`, or one of animal, emotion, gender, language.
+    hop : str
+        `both`, `single` or `multi`.
+    """
+
+    root: str
+    track: str = "all"
+    hop: str = "both"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._tracks = _pick("task.track", self.track.capitalize(), TRACKS, "All")
+        self._hops = _pick("task.hop", self.hop, HOPS, "both")
+
+    def inputs(self) -> list[Path]:
+        """The tables of the chosen tracks."""
+        return [Path(self.root, "data", track, "metadata.csv") for track in self._tracks]
+
+    def missing(self, audio: bool) -> list[str]:
+        """Say where the data comes from when a table is not there."""
+        absent = [str(path) for path in self.inputs() if not path.is_file()]
+        if not absent:
+            return []
+        return [
+            f"{absent[0]} is not there: clone the SAKURA repository (ckyang1124/SAKURA) and set "
+            "task.root to the folder that holds its data/"
+        ]
+
+    def samples(self) -> Iterator[Sample]:
+        """Items by track, clip (sorted by name) and hop."""
+        for track, table in zip(self._tracks, self.inputs(), strict=True):
+            with open(table, newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+            for number, row in sorted(enumerate(rows, 2), key=lambda r: r[1].get("file") or ""):
+                for hop in self._hops:
+                    yield self._sample(table, number, track, hop, row)
+
+    def _sample(
+        self, table: Path, number: int, track: str, hop: str, row: dict[str, str]
+    ) -> Sample:
+        where = f"{table} row {number}"
+        try:
+            file, instruction = row["file"], row[f"{hop}_instruction"]
+            answer, attribute = row[f"{hop}_answer"], row["attribute_label"]
+        except KeyError as error:
+            raise DataError(f"{where}: no column {error}; restore the published table") from None
+        question, choices = split_options(instruction or "")
+        found = _OPTION.fullmatch((answer or "").strip())
+        target = Choice(*found.groups()) if found else None
+        if not file or target not in choices:
+            raise DataError(
+                f"{where} ({file}, {hop} hop): the answer {answer!r} is none of its options; "
+                "mend or drop the row"
+            )
+        stem = Path(file).stem
+        return Sample(
+            f"sakura_{track.lower()}_{stem}_{hop}",
+            (AudioRef(str(table.parent / "audio" / file)),),
+            question,
+            choices,
+            target.label,
+            f"{track}/{file}",
+            {"track": track.lower(), "hop": hop, "attribute": attribute, "answer_type": attribute},
+        )
+
+    def metrics(self, decisions: pd.DataFrame) -> Metrics:
+        """Shared metrics, plus accuracy by track and hop, and multi-hop given single-hop right."""
+        metrics = super().metrics(decisions)
+        for hop, part in decisions.groupby("hop"):
+            metrics.values[f"accuracy_{hop}"] = float(part["correct"].mean())
+        wide = decisions.pivot_table(index="cluster", columns="hop", values="correct")
+        if set(HOPS) <= set(wide.columns):
+            both = wide.dropna()
+            for name, condition in (("right", 1.0), ("wrong", 0.0)):
+                given = both[both["single"] == condition]
+                metrics.values[f"accuracy_multi_given_single_{name}"] = (
+                    float(given["multi"].mean()) if len(given) else None
+                )
+                metrics.values[f"n_single_{name}"] = len(given)
+        return metrics
+
+
+def split_options(instruction: str) -> tuple[str, tuple[Choice, ...]]:
+    """Split "question (a) x (b) y" into the question and its choices.
+
+    Examples
+    --------
+    >>> split_options("Who? (a) a cat (b) a dog")
+    ('Who?', (Choice(label='a', text='a cat'), Choice(label='b', text='a dog')))
+    """
+    first = _OPTION.search(instruction)
+    question = instruction[: first.start()].strip() if first else instruction.strip()
+    choices = tuple(Choice(m[1], m[2]) for m in _OPTION.finditer(instruction))
+    return question, choices
+
+
+def _pick(name: str, wanted: str, known: tuple[str, ...], every: str) -> tuple[str, ...]:
+    if wanted == every:
+        return known
+    if wanted not in known:
+        names = ", ".join([every.lower(), *(k.lower() for k in known)])
+        raise ConfigError(f"{name}={wanted.lower()} must be one of {names}")
+    return (wanted,)
