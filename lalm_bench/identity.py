@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,15 @@ class Sealer:
                 ],
             ]
         )
-        return replace(request, generation=generation, key=_hash(self._prefix + payload))
+        return Request(
+            request.sample_id,
+            request.messages,
+            request.choices,
+            request.question,
+            generation,
+            request.variant,
+            _hash(self._prefix + payload),
+        )
 
     def _part(self, part: Any) -> Any:
         if isinstance(part, Audio):

@@ -20,7 +20,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from lalm_bench.errors import StoreError, one_line
-from lalm_bench.types import Request, Response
+from lalm_bench.types import Response
 
 _SYNC_EVERY_S = 1.0
 
@@ -102,15 +102,6 @@ class ResponseLog:
         """True once a non-error answer lies in the log."""
         return bytes.fromhex(key) in self._offsets
 
-    def pending(self, requests: Iterable[Request]) -> Iterator[Request]:
-        """Requests without an answer, each key once (items that ask the same share the answer)."""
-        seen: set[bytes] = set()
-        for request in requests:
-            name = bytes.fromhex(request.key)
-            if name not in self._offsets and name not in seen:
-                seen.add(name)
-                yield request
-
     def append(self, response: Response) -> None:
         """Hand one answer to the operating system; it replaces an earlier error of its key."""
         row = {
@@ -118,7 +109,11 @@ class ResponseLog:
             for name in _RESPONSE_FIELDS
             if (value := getattr(response, name)) is not None
         }
-        line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+        try:
+            line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # half of a surrogate pair, which JSON cannot carry
+            row["text"] = response.text.encode("utf-8", "replace").decode()
+            line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
         os.write(self._file, line)
         self._note(response.key, self._end, response.finish == "error")
         self._end += len(line)

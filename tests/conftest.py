@@ -1,0 +1,82 @@
+"""What all tests share: an offline world, small clips, and runs in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = Path(os.environ.get("LALM_BENCH_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def shared_data():
+    """Folder of real recordings; its tests skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("real recordings are not here (set LALM_BENCH_TEST_DATA)")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def wav(tmp_path):
+    """`wav(name, seconds=1.0, rate=16000, channels=1)` writes a tone and returns its path."""
+    import soundfile
+
+    def write(name="tone.wav", seconds=1.0, rate=16000, channels=1, pitch=440.0):
+        t = np.arange(round(seconds * rate)) / rate
+        wave = 0.3 * np.sin(2 * np.pi * pitch * t)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.stack([wave] * channels, 1), rate, subtype="PCM_16")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """`bench("task=...", ...)` runs the command line in a subprocess; results go to tmp_path."""
+
+    def call(*overrides, check=None, timeout=240, env=None, python=()):
+        done = subprocess.run(
+            [
+                *(sys.executable, *python, "-m", "lalm_bench"),
+                *(w for w in overrides if w.startswith("-")),
+                *(f"paths.outputs={tmp_path / 'outputs'}", f"paths.multirun={tmp_path / 'multi'}"),
+                *(w for w in overrides if not w.startswith("-")),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(env or {})},
+        )
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        return done
+
+    call.root = ROOT
+    call.outputs = tmp_path / "outputs"
+    return call
+
+
+@pytest.fixture
+def run_folders(tmp_path):
+    """All run folders below the results, by fingerprint."""
+
+    def find():
+        return {
+            p.parent.name: p.parent
+            for p in (tmp_path / "outputs").rglob("run.json")
+            if "mlruns" not in p.parts
+        }
+
+    return find

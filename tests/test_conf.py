@@ -1,0 +1,64 @@
+"""Every YAML under conf/ composes and builds: a new file is tested by existing."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from lalm_bench import cli
+from lalm_bench.build import build
+from lalm_bench.types import Model, Task
+
+CONF = Path(cli.home("conf"))
+GROUPS = ("task", "model", "intervention", "pruning", "judge", "tracking")
+OPTIONS = [(g, p.stem) for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
+PARSERS = [p.stem for p in sorted((CONF / "task" / "parser").glob("*.yaml"))]
+# Settings without a sensible default.
+NEEDED = {
+    ("task", "mcq"): ["task.dataset=questions.jsonl"],
+    ("model", "hf"): ["model.path=checkpoint"],
+}
+
+
+def experiment(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build(compose("config", list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_builds(group, option):
+    built = experiment(f"{group}={option}", *NEEDED.get((group, option), []))
+    part = getattr(built, group)
+    assert part.name == built.config[group]["name"]
+    for name in contract(group):
+        assert hasattr(part, name), f"{group}={option} lacks {name}"
+
+
+def contract(group):
+    protocol = {"task": Task, "model": Model}.get(group)
+    if protocol is None:
+        return ()
+    public = {n for n in vars(protocol) if not n.startswith("_")}
+    return sorted(public | set(protocol.__annotations__))
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_every_parser_can_be_chosen(parser):
+    built = experiment(f"task/parser={parser}")
+    parsed = built.task.parser("A", next(iter(built.task.samples())).choices)
+    assert parsed.label == "A"
+
+
+@pytest.mark.parametrize("launcher", ["slurm"])
+def test_launchers_are_on_the_search_path(launcher):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", [f"hydra/launcher={launcher}"], return_hydra_config=True)
+    assert config.hydra.launcher.gpus_per_node == 1
+    assert config.hydra.launcher._target_.endswith("SlurmLauncher")
+
+
+def test_the_condition_names_the_intervention_and_its_settings():
+    assert experiment().condition == "baseline"
+    built = experiment("intervention=noise", "intervention.snr_db=-10")
+    assert built.condition == "noise_snr_db=-10"
+    assert built.folder.parts[-2] == "noise_snr_db=-10"
