@@ -85,7 +85,7 @@ def _matrix(confusion: dict[str, Any], title: str) -> Figure:
     axes.set_xticks(range(len(labels)), labels)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("given")
-    axes.set_ylabel("right")
+    axes.set_ylabel("answer")
     axes.set_title(f"{title}: labels", fontsize=10, loc="left")
     return figure
 

@@ -385,3 +385,14 @@ def test_the_configured_prompt_is_the_published_one():
         "How many beeps did you hear?\n\nChoose exactly one option.\nA. one beep\nC. two beeps\n\n"
         "Return only the option label from: A, C."
     )
+
+
+def test_published_trivial_items_share_the_cluster_of_their_waveform():
+    """A hundred rows of two waveforms are two independent observations, not a hundred."""
+    items = list(scenes("gap_trivial", "easy", 20, 7, compat=True))
+    waves = {}
+    for item in items:
+        waves.setdefault(item.cluster, set()).add(item.audio[0].synthesise()[0].tobytes())
+    assert len(waves) == 2
+    assert all(len(distinct) == 1 for distinct in waves.values())
+    assert len({s.cluster for s in scenes("gap_trivial", "easy", 20, 7)}) == 20
