@@ -9,14 +9,25 @@ from dataclasses import dataclass, field
 
 from lalm_bench import audio
 from lalm_bench.build import Experiment
-from lalm_bench.errors import AudioError, DataError
+from lalm_bench.errors import AudioError, ConfigError, DataError
 from lalm_bench.identity import Sealer
 from lalm_bench.types import AudioRef, Generation, Intervention, Request, Sample, Skip, Task
 
 
 def demand_present(experiment: Experiment) -> None:
-    """DataError that lists, in one line, all that must be fetched first."""
-    hears = experiment.model.rate is not None
+    """DataError that lists, in one line, all that must be fetched first.
+
+    Raises
+    ------
+    ConfigError
+        The model cannot answer in the mode asked for.
+    """
+    model, mode = experiment.model, experiment.generation.mode
+    if mode not in model.modes:
+        raise ConfigError(
+            f"generation.mode={mode}: model {model.name} answers with {', '.join(model.modes)}"
+        )
+    hears = model.rate is not None
     wanted = [*experiment.task.missing(hears), *experiment.model.missing()]
     if wanted:
         raise DataError("; ".join(wanted))

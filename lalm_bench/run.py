@@ -210,7 +210,9 @@ def _write(experiment: Experiment, results: Results, unanswered: list[str], elap
     metrics = {"fingerprint": experiment.fingerprint, "metrics": results.values, "timing": timing}
     write_json(folder / "metrics.json", metrics)
     skipped = read_json(folder / "run.json")["selection"]["skipped"]
-    analysis = {**results.analysis, "unanswered": unanswered, "skipped": skipped}
+    dataset = experiment.task.report()
+    analysis = {**results.analysis, "dataset": dataset, "unanswered": unanswered}
+    analysis["skipped"] = skipped
     write_json(folder / "analysis.json", analysis)
     text = table.markdown(title, results.values, results.analysis, groups)
     write_bytes(folder / "results_table.md", text.encode())

@@ -263,6 +263,9 @@ class Task(Protocol):
     def samples(self) -> Iterable[Sample]:
         """Items in the benchmark's own order."""
 
+    def report(self) -> dict[str, Json]:
+        """What making the samples kept and dropped; known once `samples` has run."""
+
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """The request(s) of one item, before any intervention."""
 
@@ -306,18 +309,21 @@ class Model(Protocol):
         Answers are drawn at random: every request gets its own `generation.seed`.
     sequential : bool
         Answers depend on the order of the requests: an unfinished run is asked again as a whole.
+    modes : tuple of str
+        The `Generation.mode` values it can answer in.
     """
 
     name: str
     rate: int | None
     stochastic: bool
     sequential: bool
+    modes: tuple[str, ...]
 
     def identity(self) -> dict[str, Json]:
         """What an answer depends on: weights, revision, dtype, template."""
 
     def missing(self) -> list[str]:
-        """What must be fetched first, one instruction each. Must not touch the network."""
+        """What must be fetched first, one instruction each; downloads nothing."""
 
     def fetch(self) -> None:
         """Download what is missing, so that `identity` is final; nothing to do when it is there."""

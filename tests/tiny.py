@@ -2,8 +2,8 @@
 
     python tests/tiny.py OUT [FAMILY ...]
 
-Each `OUT/FAMILY` loads like a published checkpoint: `model=hf model.path=OUT/qwen2_audio`. The answers
-are noise, but noise that depends on the audio.
+Each `OUT/FAMILY` loads like a published checkpoint: `model=hf model.path=OUT/qwen2_audio`. The
+answers are noise, but noise that depends on the audio.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def chatml(audio: str) -> str:
 
 
 def byte_pairs(*special: str, **named: str) -> Any:
-    """A byte-level BPE tokenizer trained on the corpus: spells any text, knows the option labels."""
+    """A byte-level BPE tokenizer trained on the corpus; it spells any text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -64,8 +64,8 @@ def byte_pairs(*special: str, **named: str) -> Any:
     tokenizer.train_from_iterator(CORPUS, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|pad|>",
+        eos_token="<|im_end|>",  # noqa: S106
+        pad_token="<|pad|>",  # noqa: S106
         padding_side="left",
         extra_special_tokens=named,
     )
@@ -75,10 +75,9 @@ def qwen2_audio(_: Path) -> tuple[Any, Any]:
     """Qwen2-Audio: 30 s spectrograms, 25 tokens a second."""
     import transformers as tf
 
-    tokenizer = byte_pairs(
-        audio_token="<|AUDIO|>", audio_bos_token="<|audio_bos|>", audio_eos_token="<|audio_eos|>"
-    )
-    template = chatml("<|audio_bos|><|AUDIO|><|audio_eos|>\n")
+    audio = {"token": "<|AUDIO|>", "bos_token": "<|audio_bos|>", "eos_token": "<|audio_eos|>"}
+    tokenizer = byte_pairs(**{f"audio_{name}": token for name, token in audio.items()})
+    template = chatml(f"{audio['bos_token']}{audio['token']}{audio['eos_token']}\n")
     config = tf.Qwen2AudioConfig(
         audio_config={
             "d_model": 64,
@@ -155,7 +154,6 @@ TEKKEN_CONTROLS = 64
 def _write_tekken(target: Path) -> int:
     """The text tokenizer that mistral-common ships, cut short and given audio; returns its size."""
     import mistral_common
-
     from mistral_common.tokens.tokenizers.base import SpecialTokens
 
     first = [token.value for token in list(SpecialTokens)[:20]]
@@ -209,7 +207,7 @@ def main(arguments: list[str]) -> None:
     for family in arguments[1:] or FAMILIES:
         if family not in FAMILIES:
             sys.exit(f"no family {family}; choose from {', '.join(FAMILIES)}")
-        print(build(family, Path(arguments[0])))  # noqa: T201
+        print(build(family, Path(arguments[0])))
 
 
 if __name__ == "__main__":

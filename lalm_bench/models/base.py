@@ -12,6 +12,7 @@ class ModelBase:
     rate: int | None = None
     stochastic: bool = False
     sequential: bool = False
+    modes: tuple[str, ...] = ("generate",)
 
     def identity(self) -> dict[str, Json]:
         """The class name: enough for a model without weights or settings."""

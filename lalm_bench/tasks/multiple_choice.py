@@ -16,6 +16,7 @@ from lalm_bench.types import (
     Audio,
     AudioSource,
     Generation,
+    Json,
     Message,
     Metrics,
     Request,
@@ -69,6 +70,10 @@ class MultipleChoice:
     def samples(self) -> Iterable[Sample]:
         """Items in the benchmark's own order."""
         raise TypeError(f"{type(self).__name__} must define samples()")
+
+    def report(self) -> dict[str, Json]:
+        """Nothing to tell unless a subclass filters."""
+        return {}
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """One user turn: the clips, then the rendered question."""

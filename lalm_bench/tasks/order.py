@@ -7,10 +7,9 @@ them in the published format for use elsewhere.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lalm_bench.errors import BenchError, DataError, one_line
@@ -19,9 +18,7 @@ from lalm_bench.tasks.next_event import Record, build
 from lalm_bench.tasks.next_event_rules import BuildReport, NextEventRules
 from lalm_bench.tasks.records import parse_record, to_sample, write_records
 from lalm_bench.tasks.timeline import read_annotations
-from lalm_bench.types import Sample
-
-_log = logging.getLogger(__name__)
+from lalm_bench.types import Json, Sample
 
 
 @dataclass(kw_only=True)
@@ -45,6 +42,7 @@ class McqOrder(NextEventRules, MultipleChoice):
     def __post_init__(self) -> None:
         NextEventRules.__post_init__(self)
         MultipleChoice.__post_init__(self)
+        self._report = BuildReport()
 
     def missing(self, audio: bool) -> list[str]:
         """The captions, and the recordings when the model hears."""
@@ -66,12 +64,15 @@ class McqOrder(NextEventRules, MultipleChoice):
 
     def samples(self) -> list[Sample]:
         """Questions ordered by recording and event."""
-        records, report = from_csv(self.annotations, self)
-        _log.info("%s: %s", self.name, report)
+        records, self._report = from_csv(self.annotations, self)
         return [
             to_sample(parse_record(record, self.annotations), self.audio_root, self.groups)
             for record in records
         ]
+
+    def report(self) -> dict[str, Json]:
+        """What every filter of the builder dropped."""
+        return asdict(self._report)
 
 
 def from_csv(path: str | Path, rules: NextEventRules) -> tuple[list[Record], BuildReport]:

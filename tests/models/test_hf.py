@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -274,3 +273,21 @@ def test_importing_and_building_stay_light(checkpoint):
     assert done.stdout.strip() == "[]"
 
 
+def test_every_thread_has_a_copy_of_its_own():
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Barrier
+
+    from lalm_bench.models.loading import PerThread
+
+    original, meet = {"state": []}, Barrier(3, timeout=5)
+    shared = PerThread(original)
+
+    def mine(_):
+        meet.wait()
+        assert shared.get() is shared.get()
+        return shared.get()
+
+    with ThreadPoolExecutor(3) as pool:
+        copies = list(pool.map(mine, range(3)))
+    assert len({id(c) for c in [original, *copies]}) == 4
+    assert copies == [original] * 3
