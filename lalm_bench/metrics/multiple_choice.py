@@ -135,8 +135,9 @@ def _label_order(label: str) -> tuple[bool, int, str]:
     return label == INVALID, len(label), label
 
 
-def _plain(value: object) -> Json:
-    return value.item() if isinstance(value, np.generic) else value
+def _plain(value: Any) -> Json:
+    plain: Json = value.item() if isinstance(value, np.generic) else value
+    return plain
 
 
 def flatten(breakdowns: dict[str, Json], names: Iterable[str]) -> dict[str, float]:
@@ -146,5 +147,5 @@ def flatten(breakdowns: dict[str, Json], names: Iterable[str]) -> dict[str, floa
         rows = breakdowns.get(f"by_{name}")
         for row in rows if isinstance(rows, list) else []:
             if isinstance(row, dict):
-                flat[f"accuracy/{name}/{row['value']}"] = float(row["accuracy"])  # type: ignore[arg-type]
+                flat[f"accuracy/{name}/{row['value']}"] = float(row["accuracy"])
     return flat

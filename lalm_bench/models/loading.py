@@ -73,6 +73,8 @@ def load_network(
         options["attn_implementation"] = attn_implementation
     if gguf_file is not None:
         options["gguf_file"] = gguf_file
+    # Extractors repeat one piece of advice for every clip; what matters is raised as an error.
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

@@ -14,7 +14,16 @@ WAVE = (np.random.default_rng(0).random(2345) + 0.1).astype(np.float32)
 SAMPLE = Sample("item", (), "?", (), "A", "c")
 REQUEST = Request(
     "item",
-    (Message("user", (Audio(AudioSource(AudioRef("x.wav"))), Text("?"), Audio(AudioSource(AudioRef("y.wav"))))),),
+    (
+        Message(
+            "user",
+            (
+                Audio(AudioSource(AudioRef("x.wav"))),
+                Text("?"),
+                Audio(AudioSource(AudioRef("y.wav"))),
+            ),
+        ),
+    ),
 )
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from lalm_bench.models.random import RandomModel
 from lalm_bench.randomness import derive
-from lalm_bench.tasks.scene_catalogue import TRIVIAL
-from lalm_bench.tasks.synthetic import scenes
+from lalm_bench.tasks.synthetic.catalogue import TRIVIAL
+from lalm_bench.tasks.synthetic.task import scenes
 from lalm_bench.types import Choice, Generation, Request
 
 # Accuracy of the published baseline, 100 scenes a family, each family a run of its own.

@@ -7,9 +7,9 @@ from lalm_bench.models.signal import CANNOT_TELL, SignalListener
 from lalm_bench.models.sound_events import detect
 from lalm_bench.models.sound_questions import pick, understand
 from lalm_bench.parsing import Parsed
-from lalm_bench.tasks.scene_catalogue import FAMILIES
-from lalm_bench.tasks.scene_files import write
-from lalm_bench.tasks.synthetic import McqSynthetic, scenes
+from lalm_bench.tasks.synthetic.catalogue import FAMILIES
+from lalm_bench.tasks.synthetic.files import write
+from lalm_bench.tasks.synthetic.task import McqSynthetic, scenes
 from lalm_bench.types import Audio, AudioRef, AudioSource, Choice, Generation, Message, Text
 
 SPLITS = [(name, level) for name, family in FAMILIES.items() for level in family.levels]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.parsing import Parsed
-from lalm_bench.tasks.next_event import NONE_TEXT, build, skip_reason
-from lalm_bench.tasks.next_event_rules import NextEventRules
-from lalm_bench.tasks.order import McqOrder, from_csv, main
+from lalm_bench.tasks.order.build import NONE_TEXT, build, skip_reason
+from lalm_bench.tasks.order.rules import NextEventRules
+from lalm_bench.tasks.order.task import McqOrder, from_csv, main
+from lalm_bench.tasks.order.timeline import normalise, read_annotations, timelines
 from lalm_bench.tasks.records import parse_record, read_records
-from lalm_bench.tasks.timeline import normalise, read_annotations, timelines
 
 NONE = NONE_TEXT
 

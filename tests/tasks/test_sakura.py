@@ -12,7 +12,9 @@ COLUMNS += ("multi_instruction", "multi_answer")
 
 
 def sakura(root, **more):
-    return Sakura(name="sakura", prompt="{question}\n{options}", parser=None, root=str(root), **more)
+    return Sakura(
+        name="sakura", prompt="{question}\n{options}", parser=None, root=str(root), **more
+    )
 
 
 def write(root, rows, columns=COLUMNS, track="Animal"):
@@ -25,7 +27,14 @@ def write(root, rows, columns=COLUMNS, track="Animal"):
     return root
 
 
-ROW = ("b.wav", "dog", "Which? (a) cat (b) dog", " (b) dog", "Does it purr? (a) yes (b) no", "(b) no")
+ROW = (
+    "b.wav",
+    "dog",
+    "Which? (a) cat (b) dog",
+    " (b) dog",
+    "Does it purr? (a) yes (b) no",
+    "(b) no",
+)
 
 
 def test_items_of_both_hops(tmp_path):

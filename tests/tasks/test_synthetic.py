@@ -15,10 +15,11 @@ from omegaconf import OmegaConf
 from lalm_bench import audio, prompts
 from lalm_bench.errors import ConfigError
 from lalm_bench.parsing import Parsed
-from lalm_bench.tasks.scene_catalogue import FAMILIES, RICHER, TRIVIAL, block_size
-from lalm_bench.tasks.scene_files import record
-from lalm_bench.tasks.scenes import RATE, SceneClip
-from lalm_bench.tasks.synthetic import McqSynthetic, main, scenes
+from lalm_bench.tasks.synthetic.catalogue import FAMILIES, RICHER, TRIVIAL, block_size
+from lalm_bench.tasks.synthetic.clip import SceneClip
+from lalm_bench.tasks.synthetic.files import record
+from lalm_bench.tasks.synthetic.scene import RATE
+from lalm_bench.tasks.synthetic.task import McqSynthetic, main, scenes
 from lalm_bench.types import AudioRef, AudioSource, Choice
 
 SPLITS = [(name, level) for name, family in FAMILIES.items() for level in family.levels]
@@ -333,7 +334,7 @@ def test_samples_stay_small(compat):
 
 def test_listing_items_needs_no_numpy():
     code = (
-        "import sys; from lalm_bench.tasks.synthetic import scenes; "
+        "import sys; from lalm_bench.tasks.synthetic.task import scenes; "
         "list(scenes('time', 'easy', 3, 7)); list(scenes('time', 'easy', 3, 7, True)); "
         "sys.exit('numpy' in sys.modules)"
     )

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from lalm_bench.tasks.scene_catalogue import FAMILIES, balanced_plan, scene_seed
-from lalm_bench.tasks.scenes import (
+from lalm_bench.tasks.synthetic.catalogue import FAMILIES, balanced_plan, scene_seed
+from lalm_bench.tasks.synthetic.scene import (
     DURATION_STEP_S,
     LEVEL_STEP_DB,
     PAUSE_FLOOR_S,

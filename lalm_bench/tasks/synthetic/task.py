@@ -33,7 +33,7 @@ from typing import Any
 from lalm_bench import prompts
 from lalm_bench.errors import BenchError, ConfigError, one_line
 from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.tasks.scene_catalogue import (
+from lalm_bench.tasks.synthetic.catalogue import (
     FAMILIES,
     LEVELS,
     TRIVIAL,
@@ -41,8 +41,8 @@ from lalm_bench.tasks.scene_catalogue import (
     balanced_plan,
     find,
 )
-from lalm_bench.tasks.scene_published import published_plan
-from lalm_bench.tasks.scenes import SceneClip
+from lalm_bench.tasks.synthetic.clip import SceneClip
+from lalm_bench.tasks.synthetic.published import published_plan
 from lalm_bench.types import Choice, Sample
 
 
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--compat", action="store_true", help="the published construction")
     chosen = parser.parse_args(arguments)
-    from lalm_bench.tasks.scene_files import write
+    from lalm_bench.tasks.synthetic.files import write
 
     try:
         if chosen.scenes < 1:
@@ -174,7 +174,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

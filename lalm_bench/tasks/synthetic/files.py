@@ -9,8 +9,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from lalm_bench.tasks.scene_catalogue import FAMILIES
-from lalm_bench.tasks.scenes import PUBLISHED_VERSION, RATE, VERSION, Event, SceneClip
+from lalm_bench.tasks.synthetic.catalogue import FAMILIES
+from lalm_bench.tasks.synthetic.clip import SceneClip
+from lalm_bench.tasks.synthetic.scene import PUBLISHED_VERSION, RATE, VERSION, Event
 from lalm_bench.types import Sample
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from lalm_bench.errors import BenchError, DataError, one_line
 from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.tasks.next_event import Record, build
-from lalm_bench.tasks.next_event_rules import BuildReport, NextEventRules
+from lalm_bench.tasks.order.build import Record, build
+from lalm_bench.tasks.order.rules import BuildReport, NextEventRules
+from lalm_bench.tasks.order.timeline import read_annotations
 from lalm_bench.tasks.records import parse_record, to_sample, write_records
-from lalm_bench.tasks.timeline import read_annotations
 from lalm_bench.types import Json, Sample
 
 
@@ -119,7 +119,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(f"{out}: {report}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,8 +16,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from lalm_bench.tasks.scene_catalogue import FAMILIES, Plan, scene_seed
-from lalm_bench.tasks.scenes import (
+from lalm_bench.tasks.synthetic.catalogue import FAMILIES, Plan, scene_seed
+from lalm_bench.tasks.synthetic.scene import (
     DURATION_STEP_S,
     LEVEL_STEP_DB,
     PAUSE_FLOOR_S,
