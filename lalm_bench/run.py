@@ -22,7 +22,8 @@ from lalm_bench.store import ResponseLog, RunFolder, read_json, stat_inputs, wri
 from lalm_bench.tracking.base import Log, Results
 from lalm_bench.types import Request, Response, Sample
 
-FINISHED, INCOMPLETE, FAILED, RUNNING = "finished", "incomplete", "failed", "running"
+RUNNING, FINISHED, INCOMPLETE = "running", "finished", "incomplete"
+FAILED, STOPPED = "failed", "stopped"
 
 
 def run(config: DictConfig) -> str:
@@ -51,7 +52,9 @@ def run(config: DictConfig) -> str:
         except BaseException as error:
             text = "".join(traceback.format_exception(error))
             write_bytes(folder.path / "traceback.txt", text.encode())
-            folder.save_state(status=FAILED, finished=provenance.now(), error=one_line(error))
+            status = STOPPED if isinstance(error, KeyboardInterrupt) else FAILED
+            message = one_line(error) or type(error).__name__
+            folder.save_state(status=status, finished=provenance.now(), error=message)
             raise
     _show(experiment, results)
     if unanswered:

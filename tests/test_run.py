@@ -12,7 +12,6 @@ import pytest
 from tests.conftest import ROOT
 
 SMALL = ("task.scenes=12", "tracking=none", "figures=false")
-TIMED = {"metrics.json": "timing", "run.json": None}
 
 
 def rows(path):
@@ -94,6 +93,36 @@ def test_speed_settings_change_nothing(bench, run_folders):
     assert results(run_folders()[first["run"]["fingerprint"]]) == first
 
 
+@pytest.mark.parametrize("model", ["random", "signal"])
+def test_the_order_of_the_dataset_changes_no_decision(bench, run_folders, tmp_path, wav, model):
+    wav("audio/0.wav")
+    lines = [record(f"item{n}", "0.wav") for n in range(12)]
+    found = []
+    for order in (lines, lines[::-1]):
+        (tmp_path / "d.jsonl").write_text("\n".join(order) + "\n")
+        words = ("task=mcq", f"task.dataset={tmp_path / 'd.jsonl'}", "figures=false")
+        audio = f"task.audio_root={tmp_path / 'audio'}"
+        bench(*words, audio, f"model={model}", "tracking=none", check=0)
+        found.append(rows(only(run_folders()) / "decisions.jsonl"))
+    assert found[0] == found[1][::-1]
+
+
+def test_the_published_random_baseline(bench, run_folders):
+    """TACoBeLAL reports 0.59 for its random baseline on 100 gap items."""
+    words = ("task.compat=true", "task.scenes=100", "task.families=[gap_trivial]")
+    bench(*words, "model=random", "model.compat=true", "tracking=none", "figures=false", check=0)
+    folder = only(run_folders())
+    metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
+    assert metrics["accuracy"] == pytest.approx(0.59)
+    # A run that was cut short is drawn again from the first item, so it ends the same.
+    log = folder / "responses.jsonl"
+    before = rows(folder / "decisions.jsonl")
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:30]))
+    (folder / "metrics.json").unlink()
+    bench(*words, "model=random", "model.compat=true", "tracking=none", "figures=false", check=0)
+    assert rows(folder / "decisions.jsonl") == before
+
+
 def test_a_limit_is_a_nested_sample(bench, run_folders):
     for limit in (10, 30):
         bench(*SMALL, f"limit={limit}", check=0)
@@ -117,12 +146,7 @@ def test_kill_in_the_middle_loses_nothing(bench, run_folders, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        logs = list((tmp_path / "outputs").rglob("responses.jsonl"))
-        if logs and logs[0].read_bytes().count(b"\n") >= 40:
-            break
-        time.sleep(0.005)
+    wait_for_answers(process, tmp_path, 40)
     process.send_signal(signal.SIGKILL)
     process.wait()
     folder = only(run_folders())
@@ -136,6 +160,38 @@ def test_kill_in_the_middle_loses_nothing(bench, run_folders, tmp_path):
     assert after[: len(kept)] == kept
     assert len(after) == len({r["key"] for r in after}) == 504
     assert results(folder) == results(whole)
+
+
+def test_ctrl_c_stops_cleanly_and_the_next_start_continues(bench, run_folders, tmp_path):
+    overrides = ("task.scenes=72", "tracking=none", "figures=false", "paths.outputs=outputs")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lalm_bench", *overrides],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_answers(process, tmp_path, 20)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "continues where it left off" in said
+    assert "Traceback" not in said
+    folder = only(run_folders())
+    assert json.loads((folder / "run.json").read_text())["status"] == "stopped"
+    bench(*overrides, check=0)
+    assert len(rows(folder / "decisions.jsonl")) == 504
+
+
+def wait_for_answers(process, tmp_path, count):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        logs = list((tmp_path / "outputs").rglob("responses.jsonl"))
+        if logs and logs[0].read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.005)
+    raise AssertionError("no answers in time")
 
 
 def test_a_torn_line_is_mended_on_the_next_start(bench, run_folders):

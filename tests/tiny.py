@@ -64,8 +64,8 @@ def byte_pairs(*special: str, **named: str) -> Any:
     tokenizer.train_from_iterator(CORPUS, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",  # noqa: S106
-        pad_token="<|pad|>",  # noqa: S106
+        eos_token="<|im_end|>",
+        pad_token="<|pad|>",
         padding_side="left",
         extra_special_tokens=named,
     )

@@ -54,9 +54,10 @@ class MlflowTracking:
         client, run_id = self._open(experiment)
         try:
             yield lambda results: _log(client, run_id, results)
-        except BaseException:
+        except BaseException as error:
             client.log_text(run_id, traceback.format_exc(), "traceback.txt")
-            client.set_terminated(run_id, "FAILED")
+            stopped = isinstance(error, KeyboardInterrupt)
+            client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
             raise
         client.set_terminated(run_id, "FINISHED")
 
