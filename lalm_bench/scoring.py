@@ -16,7 +16,7 @@ from lalm_bench.types import AudioRef, Response, Sample, Score
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = ("target", "target_text", "label", "n_options", "cluster", "stage", "conflict")
+_COLUMNS = ("id", "target", "target_text", "label", "n_options", "cluster", "stage", "conflict")
 
 
 def score_run(plan: Plan, log: ResponseLog, decisions: Path) -> tuple[pd.DataFrame, list[str]]:
