@@ -48,7 +48,7 @@ def child(*words: str) -> tuple[float, float]:
     wall = time.perf_counter() - began
     if done.returncode:
         raise SystemExit(done.stderr)
-    peak = [line for line in done.stderr.splitlines() if line.startswith("PEAK")][0]
+    peak = next(line for line in done.stderr.splitlines() if line.startswith("PEAK"))
     return wall, int(peak.split()[1]) / 1024
 
 

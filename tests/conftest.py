@@ -14,6 +14,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment(*first):
+    """The environment of a child process: the folders `first`, then this process's own path."""
+    path = [str(f) for f in first] + [os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in path if p), "COLUMNS": "120"}
+
+
 SHARED_DATA = Path(os.environ.get("LALM_BENCH_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -45,7 +53,7 @@ def wav(tmp_path):
 def bench(tmp_path):
     """`bench("task=...", ...)` runs the command line in a subprocess; results go to tmp_path."""
 
-    def call(*overrides, check=None, timeout=240, env=None, python=()):
+    def call(*overrides, check=None, timeout=240, env=None, path=(), python=()):
         done = subprocess.run(
             [
                 *(sys.executable, *python, "-m", "lalm_bench"),
@@ -57,13 +65,12 @@ def bench(tmp_path):
             text=True,
             timeout=timeout,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(env or {})},
+            env=environment(*path, ROOT) | (env or {}),
         )
         if check is not None:
             assert done.returncode == check, done.stdout + done.stderr
         return done
 
-    call.root = ROOT
     call.outputs = tmp_path / "outputs"
     return call
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import soundfile
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, environment
 from tests.test_run import record
 
 HEAVY = ("numpy", "pandas", "torch", "transformers", "mlflow", "scipy", "soundfile", "submitit")
@@ -150,7 +150,7 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
             *("figures=false", "hydra/launcher=slurm"),
         ],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"},
+        env=environment(site),
         capture_output=True,
         text=True,
         timeout=120,
@@ -158,6 +158,6 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
     assert done.returncode == 0, done.stderr
     where = [sys.executable, "-c", "import lalm_bench; print(lalm_bench.__file__)"]
     used = subprocess.run(
-        where, cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
+        where, cwd=tmp_path, env=environment(site), capture_output=True, text=True
     )
     assert used.stdout.startswith(str(site))

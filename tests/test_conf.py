@@ -45,8 +45,9 @@ def contract(group):
 @pytest.mark.parametrize("parser", PARSERS)
 def test_every_parser_can_be_chosen(parser):
     built = experiment(f"task/parser={parser}")
-    parsed = built.task.parser("A", next(iter(built.task.samples())).choices)
-    assert parsed.label == "A"
+    choices = next(iter(built.task.samples())).choices
+    # The string match of MMAU takes option texts only; all others take a letter.
+    assert "B" in {built.task.parser(text, choices).label for text in ("B", choices[1].text)}
 
 
 @pytest.mark.parametrize("launcher", ["slurm"])

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, environment
 
 SMALL = ("task.scenes=12", "tracking=none", "figures=false")
 
@@ -142,7 +142,7 @@ def test_kill_in_the_middle_loses_nothing(bench, run_folders, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "lalm_bench", *overrides, "paths.outputs=outputs"],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env=environment(ROOT),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -167,7 +167,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_start_continues(bench, run_folders, t
     process = subprocess.Popen(
         [sys.executable, "-m", "lalm_bench", *overrides],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env=environment(ROOT),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

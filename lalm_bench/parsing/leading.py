@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lalm_bench.parsing import Parsed, letters
+from lalm_bench.parsing.language import denied
 from lalm_bench.parsing.options import WRAPPING, OptionSet
 
 _OPENING = re.compile(r"[\s\"'“‘*_`#>(\[{<$]{0,6}")
@@ -42,9 +43,10 @@ def parse(text: str, low: str, options: OptionSet) -> Parsed | None:
     found = letters.token(text, match, options) if match else None
     if found is None or (texts and stop > found.end):
         return None
-    named = letters.listed(text, found, options)
-    if len(named) > 1:
+    if len(letters.listed(text, found, options)) > 1:
         return Parsed(None, "several")
+    if denied(low, found.start, found.end):
+        return None
     if not _separated(text, low, found, options) or _enumerates(text, low, found, options):
         return None
     other = beside(low, found.end, options)
@@ -78,7 +80,7 @@ def _separated(text: str, low: str, found: letters.Token, options: OptionSet) ->
     if not found.as_written and len(found.word) > 1:
         return False
     sep = after["sep"]
-    if sep != " ":
+    if sep != " " or text.startswith(("(", "["), after.end()):
         # "I, however, ..." and "I - being a model - ..." are pronouns.
         return found.word != "i" or sep.strip()[:1] in (".", ":", ")", "]", "")
     spelled, _ = options.texts_at(low, after.end())

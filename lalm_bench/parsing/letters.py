@@ -21,6 +21,7 @@ _END = re.compile(r"[)\]}>\"'”’*_`]{0,4}(?:\s*$|\s*[.,:;!?)\]}/&。，：；
 _LIST = re.compile(
     r"[)\]}\"'”’*_`]{0,4}"
     r"(?:\s*[/&+,]\s*(?:and/or\b|and\b|or\b|&)?|\s+(?:and/or|and|or|plus|as well as)\b)"
+    r"(?:\s+(?:also|even|maybe|perhaps|possibly))?"
     r"(?:\s*(?:option|answer|choice)\b)?[\s(\[\"'“‘*_`]{0,4}",
     re.IGNORECASE,
 )
@@ -100,15 +101,22 @@ def stated(text: str, found: Token, noun: bool = False) -> bool:
     return _AFTER_LABEL.match(text, found.end) is not None
 
 
+def names_other(text: str, found: Token) -> bool:
+    """Whether the token is part of another name, as in "vitamin A" or "group B"."""
+    return _OTHER_NAME.search(fold(text[max(0, found.start - 12) : found.start])) is not None
+
+
 def stands_alone(text: str, found: Token) -> bool:
     """Whether the token is a label although nothing announces it; stricter than `stated`."""
-    before = fold(text[max(0, found.start - 12) : found.start])
     if found.wrapped:
         return True
-    if _OTHER_NAME.search(before) or _MUSIC.match(text, found.end):
+    if names_other(text, found) or _MUSIC.match(text, found.end):
         return False
     if found.word == "i" or not found.as_written:
-        return text.startswith(")", found.end) and "(" not in before
+        return (
+            text.startswith(")", found.end)
+            and "(" not in text[max(0, found.start - 12) : found.start]
+        )
     if not found.is_article:
         return True
     if closes(text, found):

@@ -12,8 +12,8 @@ WRAPPING = " \t\r\n.,:;!()[]{}<>*_`\"'“”‘’«»$。，：；！（）【�
 _EDGE = " .,!?:;\"'“”‘’*_`。，！？：；"
 _ARTICLES = ("a ", "an ", "the ")
 _FUNCTION_WORDS = frozenset(
-    ["a", "all", "an", "and", "both", "either", "i", "it", "neither"]
-    + ["no", "none", "not", "or", "other", "the", "this", "yes"]
+    {"a", "all", "an", "and", "both", "either", "i", "it", "neither"}
+    | {"no", "none", "not", "or", "other", "the", "this", "yes"}
 )
 _CJK = "\u2e80"
 

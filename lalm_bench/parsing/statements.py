@@ -32,7 +32,9 @@ _LAST_WORD = re.compile(r"[0-9A-Za-z]+$")
 _ARTICLE = re.compile(r"(?:an?|the) ")
 _WORD_START = re.compile(r"(?<!\w)\w")
 _TEXT_LIST = re.compile(r"[\"'”’]?(?:,? (?:and/or|and|or) |\s?[,/&] ?)[\"'“‘]?")
-_JOINED = re.compile(r"(?:\b(?:and|nor|or) |[/&] ?)(?:option )?[(\[\"'“‘*_`]{0,3}$")
+_JOINED = re.compile(
+    r"(?P<before>\w+)[)\]}*\"'”’]{0,3},? ?(?:and |nor |or |[/&] ?)(?:option )?[(\[\"'“‘*_`]{0,3}$"
+)
 _VERDICT = re.compile(
     r"[)\]}*_\"'”’`]{0,4} (?:is|was|seems|appears|looks|would be|must be|should be|being) "
     r"(?:to be )?(?:(?:the|my|a|clearly|definitely|only|probably|therefore|thus|also) ){0,3}"
@@ -82,9 +84,14 @@ def find(text: str, low: str, options: OptionSet) -> list[Statement]:
     found = [s for cue in _CUE.finditer(low) if (s := _announced(cue, text, low, options))]
     for verdict in _VERDICT.finditer(low):
         named = _ending_at(verdict.start(), text, options)
-        if named is None or _JOINED.search(low, max(0, named.start - 16), named.start):
+        if named is None:
             continue
-        if letters.stated(text, named, noun=True) and not denied(low, named.start, named.end):
+        joined = _JOINED.search(low, max(0, named.start - 24), named.start)
+        if joined and joined["before"] in options.keys:
+            continue
+        if letters.names_other(text, named) or denied(low, named.start, named.end):
+            continue
+        if letters.stated(text, named, noun=True):
             found.append(Statement(named.start, frozenset([named.label]), named.end, True))
     return sorted(found, key=lambda s: s.end)
 

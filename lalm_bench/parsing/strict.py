@@ -12,8 +12,8 @@ Precedence, first hit wins (its name is the `stage`):
 8. `letter`     one label standing alone, not denied
 
 An answer without a label is `empty`, `refusal`, `several` or `none`. The order of the rules, and
-refusals as a stage of their own, answer misreadings recorded by TACoBeLAL, where the article "A" and
-letters listed in refusals were taken for answers.
+refusals as a stage of their own, answer misreadings recorded by TACoBeLAL, where the article "A"
+and letters listed in refusals were taken for answers.
 """
 
 from __future__ import annotations
@@ -87,7 +87,10 @@ def _extract(answer: str, options: OptionSet, within: bool = False) -> Parsed:
         if rest is not answer:
             return _extract(rest, options, within=True)
     head = answer[:_TAIL]
-    return leading.parse(head, fold(head), options) or _searched(answer[-_TAIL:], options)
+    begun = leading.parse(head, fold(head), options)
+    if begun is not None and begun.stage != "text":
+        return begun
+    return _searched(answer[-_TAIL:], options, begun)
 
 
 def _whole_text(answer: str, options: OptionSet) -> Parsed | None:
@@ -129,7 +132,7 @@ def _value(content: str, options: OptionSet) -> Parsed | None:
     return None if found is None or found.stage == "none" else found
 
 
-def _searched(answer: str, options: OptionSet) -> Parsed:
+def _searched(answer: str, options: OptionSet, begun: Parsed | None) -> Parsed:
     text = "\n".join([" ".join(line.split()) for line in answer.splitlines()])
     low = fold(text)
     stated = statements.find(text, low, options)
@@ -138,6 +141,9 @@ def _searched(answer: str, options: OptionSet) -> Parsed:
         return _last(strong, low, options)
     covered = bytearray(len(low))
     named = _mentions(low, options, covered)
+    # "A dog barks. Then two beeps." tells what is heard; "True. It is not false that ..." answers.
+    if begun is not None and all(labels <= {begun.label} for _, _, labels in named):
+        return begun
     if refused(low, covered):
         return Parsed(None, "refusal")
     weak = {label for s in stated for label in s.labels}

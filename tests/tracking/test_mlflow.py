@@ -80,14 +80,13 @@ def test_a_crash_is_failed_with_its_traceback_and_then_mended(bench, client, tmp
         "            yield r\n"
     )
     words = (*SMALL, "model._target_=crashing.Crash")
-    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(bench.root)])}
-    done = bench(*words, env=env, check=1)
+    done = bench(*words, path=(tmp_path,), check=1)
     assert "the GPU fell off the bus" in done.stderr
     (run,) = runs(client())
     assert run.info.status == "FAILED"
     assert "traceback.txt" in {a.path for a in client().list_artifacts(run.info.run_id)}
     (tmp_path / "calm").touch()
-    bench(*words, env=env, check=0)
+    bench(*words, path=(tmp_path,), check=0)
     (run,) = runs(client())
     assert run.info.status == "FINISHED"
 
