@@ -40,21 +40,19 @@ def number(value: object, digits: int = 4) -> str:
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
+def interval(values: Mapping[str, Any], name: str) -> str:
+    """`[low, high]`, or a dash where there is none."""
+    low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
+    return "-" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
 def summary_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The lines of the headline table."""
-    wilson = (
-        f"[{number(values.get('accuracy_wilson_low'))}, "
-        f"{number(values.get('accuracy_wilson_high'))}]"
-    )
-    robust = (
-        f"[{number(values.get('accuracy_cluster_low'))}, "
-        f"{number(values.get('accuracy_cluster_high'))}]"
-    )
     rows = [
         ("items", f"{values.get('n')} in {values.get('n_clusters')} clusters"),
         ("accuracy", number(values.get("accuracy"))),
-        ("95 % Wilson", wilson),
-        ("95 % cluster-robust", robust),
+        ("95 % Wilson", interval(values, "accuracy_wilson")),
+        ("95 % cluster-robust", interval(values, "accuracy_cluster")),
         ("chance (mean of 1/options)", number(values.get("chance"))),
         ("chance-corrected", number(values.get("chance_corrected"))),
         ("best constant answer", number(values.get("best_constant_answer"))),
