@@ -11,7 +11,16 @@ from lalm_bench import audio
 from lalm_bench.build import Experiment
 from lalm_bench.errors import AudioError, ConfigError, DataError
 from lalm_bench.identity import Sealer
-from lalm_bench.types import AudioRef, Generation, Intervention, Request, Sample, Skip, Task
+from lalm_bench.types import (
+    AudioRef,
+    Context,
+    Generation,
+    Intervention,
+    Request,
+    Sample,
+    Skip,
+    Task,
+)
 
 
 def demand_present(experiment: Experiment) -> None:
@@ -80,7 +89,7 @@ class Plan:
     intervention: Intervention
     generation: Generation
     sealer: Sealer
-    seed: int
+    context: Context
     hears: bool
     asked: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -111,7 +120,7 @@ class Plan:
 
     def _edited(self, sample: Sample) -> Iterator[Request | Skip]:
         for request in self.task.requests(sample, self.generation):
-            yield self.intervention.apply(sample, request, self.seed)
+            yield self.intervention.apply(sample, request, self.context)
 
     def _check_audio(self, sample: Sample, request: Request) -> None:
         for source in request.clips():

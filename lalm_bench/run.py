@@ -17,10 +17,10 @@ from lalm_bench.errors import Incomplete, one_line
 from lalm_bench.identity import Sealer, code_digest
 from lalm_bench.preflight import Plan, demand_present, select
 from lalm_bench.report import table
-from lalm_bench.scoring import score_run
+from lalm_bench.scoring import delivery, score_run
 from lalm_bench.store import ResponseLog, RunFolder, read_json, stat_inputs, write_bytes, write_json
 from lalm_bench.tracking.base import Log, Results
-from lalm_bench.types import Request, Response, Sample
+from lalm_bench.types import Context, Request, Response, Sample
 
 RUNNING, FINISHED, INCOMPLETE = "running", "finished", "incomplete"
 FAILED, STOPPED = "failed", "stopped"
@@ -91,7 +91,7 @@ def _plan(experiment: Experiment, samples: list[Sample]) -> Plan:
         experiment.intervention,
         experiment.generation,
         sealer,
-        experiment.seed,
+        Context(experiment.seed, samples),
         hears=model.rate is not None,
     )
     plan.check()
@@ -140,6 +140,7 @@ def _work(
     status = INCOMPLETE if unanswered else FINISHED
     values = {
         **metrics.values,
+        **delivery(decisions),
         "n_errors": len(unanswered),
         "n_skipped": sum(plan.skipped.values()),
     }

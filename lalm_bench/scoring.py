@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("id", "target", "target_text", "label", "n_options", "cluster", "stage", "conflict")
+_SOMETIMES = ("answer_type", "finish", "truncated_s")
 
 
 def score_run(plan: Plan, log: ResponseLog, decisions: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -51,17 +52,14 @@ def score_run(plan: Plan, log: ResponseLog, decisions: Path) -> tuple[pd.DataFra
             given = {r.variant: r for r in responses}
             for score in plan.task.score(sample, responses):
                 row = _row(sample, texts, score)
-                for name in (*_COLUMNS, *score.values, *plan.task.groups, "answer_type"):
-                    if name in row:
-                        columns.setdefault(name, []).append(row[name])
                 if response := given.get(score.variant):
-                    row["text"] = response.text
-                    row["finish"] = response.finish
-                    if response.scores:
-                        row["scores"] = response.scores
+                    row |= _delivered(response)
+                for name in (*_COLUMNS, *_SOMETIMES, *score.values, *plan.task.groups):
+                    columns.setdefault(name, []).append(row.get(name))
                 out.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
     partial.replace(decisions)
-    return pd.DataFrame(columns), unanswered
+    known = {k: v for k, v in columns.items() if k in _COLUMNS or any(x is not None for x in v)}
+    return pd.DataFrame(known), unanswered
 
 
 def _answers(plan: Plan, log: ResponseLog) -> Iterator[tuple[Sample, list[Response] | None]]:
@@ -78,6 +76,26 @@ def _answers(plan: Plan, log: ResponseLog) -> Iterator[tuple[Sample, list[Respon
             if a is not None
         ]
         yield sample, found if len(found) == len(answers) else None
+
+
+def delivery(decisions: pd.DataFrame) -> dict[str, float | int | None]:
+    """How answers arrived: share cut at the token limit, and clips that were cut to fit."""
+    found: dict[str, float | int | None] = {}
+    if "finish" in decisions:
+        found["length_rate"] = float((decisions["finish"] == "length").mean())
+    if "truncated_s" in decisions:
+        found["n_truncated"] = int((decisions["truncated_s"] > 0).sum())
+        found["truncated_s"] = float(decisions["truncated_s"].sum())
+    return found
+
+
+def _delivered(response: Response) -> dict[str, Any]:
+    facts: dict[str, Any] = {"text": response.text, "finish": response.finish}
+    if response.scores:
+        facts["scores"] = response.scores
+    if response.usage and "truncated_s" in response.usage:
+        facts["truncated_s"] = response.usage["truncated_s"]
+    return facts
 
 
 def _row(sample: Sample, texts: dict[str, str], score: Score) -> dict[str, Any]:

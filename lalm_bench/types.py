@@ -276,12 +276,28 @@ class Task(Protocol):
         """Metrics of the whole run; `decisions` has the columns of `decisions.jsonl`."""
 
 
+@dataclass(frozen=True)
+class Context:
+    """What an intervention may know beyond its item.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    samples : sequence of Sample
+        The items of the run, e.g. to draw another item's clip from.
+    """
+
+    seed: int
+    samples: Sequence[Sample] = ()
+
+
 class Intervention(Protocol):
     """Changes what the model hears or reads."""
 
     name: str
 
-    def apply(self, sample: Sample, request: Request, seed: int) -> Request | Skip:
+    def apply(self, sample: Sample, request: Request, context: Context) -> Request | Skip:
         """The request as it will be asked."""
 
 

@@ -9,6 +9,7 @@ from lalm_bench.types import (
     AudioRef,
     AudioSource,
     Choice,
+    Context,
     Generation,
     Message,
     Request,
@@ -42,8 +43,8 @@ def test_everything_an_answer_depends_on_changes_the_key(wav):
         sealer().seal(replace(base, choices=(Choice("A", "y"), Choice("B", "x")))).key,
         sealer().seal(replace(base, generation=Generation(max_new_tokens=17))).key,
         sealer().seal(replace(base, generation=Generation(mode="letter_likelihood"))).key,
-        sealer().seal(Mask(0.5).apply(sample, base, 7)).key,
-        sealer().seal(Mask(0.6).apply(sample, base, 7)).key,
+        sealer().seal(Mask(0.5).apply(sample, base, Context(7))).key,
+        sealer().seal(Mask(0.6).apply(sample, base, Context(7))).key,
         sealer().seal(replace(base, messages=(Message("system", base.messages[0].parts),))).key,
     ]
     assert len(set(keys)) == len(keys)

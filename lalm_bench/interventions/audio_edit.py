@@ -7,11 +7,15 @@ from dataclasses import replace
 
 from lalm_bench.errors import ConfigError
 from lalm_bench.randomness import derive
-from lalm_bench.types import Audio, AudioEdit, AudioSource, Request, Sample
+from lalm_bench.types import Audio, AudioEdit, AudioSource, Context, Request, Sample
 
 
 def edit_clips(
-    sample: Sample, request: Request, seed: int, purpose: str, make: Callable[[int], AudioEdit]
+    sample: Sample,
+    request: Request,
+    context: Context,
+    purpose: str,
+    make: Callable[[int], AudioEdit],
 ) -> Request:
     """Append `make(seed)` to the edits of every clip; the seed depends on run, item, purpose, clip.
 
@@ -19,8 +23,8 @@ def edit_clips(
     ----------
     sample : Sample
     request : Request
-    seed : int
-        The run's seed.
+    context : Context
+        Holds the run's seed.
     purpose : str
         Name of the intervention, so that two interventions on one clip draw independently.
     make : callable
@@ -32,7 +36,7 @@ def edit_clips(
         parts = []
         for part in message.parts:
             if isinstance(part, Audio):
-                edit = make(derive(seed, sample.id, purpose, str(number)))
+                edit = make(derive(context.seed, sample.id, purpose, str(number)))
                 number += 1
                 source = part.source
                 part = Audio(AudioSource(source.clip, (*source.edits, edit)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lalm_bench.interventions.audio_edit import demand_share, edit_clips
-from lalm_bench.types import Request, Sample
+from lalm_bench.types import Context, Request, Sample
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Mask:
     def __post_init__(self) -> None:
         demand_share("intervention.ratio", self.ratio)
 
-    def apply(self, sample: Sample, request: Request, seed: int) -> Request:
+    def apply(self, sample: Sample, request: Request, context: Context) -> Request:
         """Mask every clip; ratio 0 leaves the request, and so its key, as it is."""
         if self.ratio == 0:
             return request
         return edit_clips(
-            sample, request, seed, "mask", lambda s: MaskEdit(self.ratio, self.segment_s, s)
+            sample, request, context, "mask", lambda s: MaskEdit(self.ratio, self.segment_s, s)
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from lalm_bench.errors import ConfigError
 from lalm_bench.interventions.audio_edit import edit_clips
-from lalm_bench.types import Request, Sample
+from lalm_bench.types import Context, Request, Sample
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Noise:
         ):
             raise ConfigError(f"intervention.snr_db={value!r} must be a number of decibels")
 
-    def apply(self, sample: Sample, request: Request, seed: int) -> Request:
+    def apply(self, sample: Sample, request: Request, context: Context) -> Request:
         """Add noise to every clip."""
         return edit_clips(
-            sample, request, seed, "noise", lambda s: NoiseEdit(float(self.snr_db), s)
+            sample, request, context, "noise", lambda s: NoiseEdit(float(self.snr_db), s)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lalm_bench.types import Request, Sample
+from lalm_bench.types import Context, Request, Sample
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,6 @@ class NoIntervention:
 
     name: str = "none"
 
-    def apply(self, sample: Sample, request: Request, seed: int) -> Request:
+    def apply(self, sample: Sample, request: Request, context: Context) -> Request:
         """The request itself."""
         return request

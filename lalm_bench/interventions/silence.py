@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lalm_bench.interventions.audio_edit import edit_clips
-from lalm_bench.types import Audio, Request, Sample
+from lalm_bench.types import Audio, Context, Request, Sample
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Silence:
 
     name: str = "silence"
 
-    def apply(self, sample: Sample, request: Request, seed: int) -> Request:
+    def apply(self, sample: Sample, request: Request, context: Context) -> Request:
         """Silence every clip."""
-        return edit_clips(sample, request, seed, "silence", lambda s: SilenceEdit())
+        return edit_clips(sample, request, context, "silence", lambda s: SilenceEdit())
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class NoAudio:
 
     name: str = "no_audio"
 
-    def apply(self, sample: Sample, request: Request, seed: int) -> Request:
+    def apply(self, sample: Sample, request: Request, context: Context) -> Request:
         """Remove the audio parts."""
         messages = tuple(
             replace(m, parts=tuple(p for p in m.parts if not isinstance(p, Audio)))

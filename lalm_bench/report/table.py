@@ -59,6 +59,11 @@ def summary_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("invalid answers", number(values.get("invalid_rate"))),
         ("errors (not scored)", number(values.get("n_errors"))),
     ]
+    if values.get("length_rate"):
+        rows.append(("cut at the token limit", number(values["length_rate"])))
+    if values.get("n_truncated"):
+        cut = f"{values['n_truncated']} ({values['truncated_s']:.1f} s not heard)"
+        rows.append(("clips cut to fit the model", cut))
     if values.get("n_skipped"):
         rows.append(("skipped by the intervention", number(values["n_skipped"])))
     return rows

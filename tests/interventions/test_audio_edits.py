@@ -7,7 +7,7 @@ from lalm_bench.errors import ConfigError
 from lalm_bench.interventions.mask import Mask, MaskEdit
 from lalm_bench.interventions.noise import Noise, NoiseEdit
 from lalm_bench.interventions.silence import NoAudio, Silence
-from lalm_bench.types import Audio, AudioRef, AudioSource, Message, Request, Sample, Text
+from lalm_bench.types import Audio, AudioRef, AudioSource, Context, Message, Request, Sample, Text
 
 RATE = 1000
 WAVE = (np.random.default_rng(0).random(2345) + 0.1).astype(np.float32)
@@ -61,22 +61,22 @@ def test_noise_on_silence_is_silence():
 
 @pytest.mark.parametrize("make", [lambda: Mask(0.3), lambda: Noise(10), Silence])
 def test_every_clip_is_edited_and_draws_its_own_seed(make):
-    request = make().apply(SAMPLE, REQUEST, 7)
+    request = make().apply(SAMPLE, REQUEST, Context(7))
     edits = [source.edits for source in request.clips()]
     assert [len(e) for e in edits] == [1, 1]
     if not isinstance(make(), Silence):
         assert edits[0][0].seed != edits[1][0].seed
-    again = make().apply(SAMPLE, REQUEST, 7)
+    again = make().apply(SAMPLE, REQUEST, Context(7))
     assert again == request
     assert [p for m in request.messages for p in m.parts if isinstance(p, Text)] == [Text("?")]
 
 
 def test_level_zero_is_the_baseline_itself():
-    assert Mask(0.0).apply(SAMPLE, REQUEST, 7) is REQUEST
+    assert Mask(0.0).apply(SAMPLE, REQUEST, Context(7)) is REQUEST
 
 
 def test_no_audio_keeps_the_text():
-    (message,) = NoAudio().apply(SAMPLE, REQUEST, 7).messages
+    (message,) = NoAudio().apply(SAMPLE, REQUEST, Context(7)).messages
     assert message.parts == (Text("?"),)
 
 
