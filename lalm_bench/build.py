@@ -13,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from lalm_bench.errors import BenchError, ConfigError, one_line
 from lalm_bench.identity import fingerprint
+from lalm_bench.provenance import public
 from lalm_bench.types import Generation, Intervention, Judge, Model, Pruning, Runtime, Task
 
 MODES = ("generate", "letter_likelihood", "option_pmi")
@@ -57,6 +58,7 @@ def build(config: DictConfig) -> Experiment:
     except MissingMandatoryValue as error:
         key = str(error.full_key)
         raise ConfigError(f"{key} must be set: add {key}=VALUE to the command") from error
+    resolved = public(resolved)  # it is written to files; the objects get the real values
     generation = _generation(resolved["generation"])
     runtime = _runtime(resolved["runtime"])
     seed, limit = resolved["seed"], resolved["limit"]

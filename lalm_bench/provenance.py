@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -23,6 +24,24 @@ _PACKAGES = (
     "soundfile",
     "soxr",
 )
+
+
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def public(value: Any) -> Any:
+    """The value without user names and passwords inside URLs, at any depth.
+
+    Examples
+    --------
+    >>> public({"uri": "http://me:secret@host/x"})
+    {'uri': 'http://host/x'}
+    """
+    if isinstance(value, str):
+        return _USERINFO.sub("", value)
+    if isinstance(value, dict):
+        return {k: public(v) for k, v in value.items()}
+    return [public(v) for v in value] if isinstance(value, list) else value
 
 
 def now() -> str:

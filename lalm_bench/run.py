@@ -51,9 +51,9 @@ def run(config: DictConfig) -> str:
                 results, unanswered = _work(experiment, plan, folder, log)
         except BaseException as error:
             text = "".join(traceback.format_exception(error))
-            write_bytes(folder.path / "traceback.txt", text.encode())
+            write_bytes(folder.path / "traceback.txt", provenance.public(text).encode())
             status = STOPPED if isinstance(error, KeyboardInterrupt) else FAILED
-            message = one_line(error) or type(error).__name__
+            message = provenance.public(one_line(error)) or type(error).__name__
             folder.save_state(status=status, finished=provenance.now(), error=message)
             raise
     _show(experiment, results)

@@ -23,7 +23,7 @@ _REACH = 400
 
 def beside(low: str, end: int, options: OptionSet) -> frozenset[str]:
     """Labels whose text stands right after a label that ends at `end` (folded text)."""
-    return options.texts_beside(low[end : end + _REACH].strip(_EQUATED))
+    return options.texts_beside(low[end : end + _REACH].lstrip(_EQUATED))
 
 
 def parse(text: str, low: str, options: OptionSet) -> Parsed | None:
@@ -88,7 +88,7 @@ def _separated(text: str, low: str, found: letters.Token, options: OptionSet) ->
         return bool(spelled) or _FOLLOWED.match(low, found.end) is not None
     if found.word == "a" and text[found.start] == "A" and _FOLLOWED.match(low, found.end):
         return True
-    return found.label in spelled
+    return found.label in spelled or found.label in beside(low, found.end, options)
 
 
 def _enumerates(text: str, low: str, first: letters.Token, options: OptionSet) -> bool:

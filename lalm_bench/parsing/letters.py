@@ -74,9 +74,9 @@ def token(text: str, match: re.Match[str], options: OptionSet) -> Token | None:
     return Token(label, start, end, wrapped, as_written, fold(word))
 
 
-def closes(text: str, found: Token) -> bool:
-    """Whether a stop, a bracket or the end follows the token."""
-    return _END.match(text, found.end) is not None
+def closes(text: str, end: int) -> bool:
+    """Whether a stop, a bracket or the end of the text follows a place."""
+    return _END.match(text, end) is not None
 
 
 def stated(text: str, found: Token, noun: bool = False) -> bool:
@@ -87,7 +87,7 @@ def stated(text: str, found: Token, noun: bool = False) -> bool:
     noun : bool
         The token directly follows "option" or the like, so a capital A is no article.
     """
-    if found.wrapped or closes(text, found):
+    if found.wrapped or closes(text, found.end):
         return True
     if _MUSIC.match(text, found.end):
         return False
@@ -119,7 +119,7 @@ def stands_alone(text: str, found: Token) -> bool:
         )
     if not found.is_article:
         return True
-    if closes(text, found):
+    if closes(text, found.end):
         return True
     capital = text[found.start] == "A"
     return capital and _AFTER_LABEL.match(text, found.end) is not None
@@ -135,7 +135,7 @@ def listed(text: str, first: Token, options: OptionSet) -> frozenset[str]:
         if found is None or not (found.as_written or found.wrapped or not first.as_written):
             break
         more = _LIST.match(text, found.end)
-        if not (found.wrapped or closes(text, found) or more):
+        if not (found.wrapped or closes(text, found.end) or more):
             break
         labels.add(found.label)
         end = found.end

@@ -141,6 +141,6 @@ def _phrases(folded: list[tuple[str, str]]) -> tuple[tuple[str, frozenset[str]],
         (phrase, frozenset(labels))
         for phrase, labels in (*texts.items(), *bare.items())
         # A letter or a function word inside a sentence says nothing about an option.
-        if phrase not in _FUNCTION_WORDS and (len(phrase) > 1 or not phrase.isalpha())
+        if phrase and phrase not in _FUNCTION_WORDS and (len(phrase) > 1 or not phrase.isalpha())
     ]
     return tuple(sorted(found, key=lambda f: (-len(f[0]), f[0])))

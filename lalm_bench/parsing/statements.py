@@ -30,6 +30,8 @@ _ANSWER = re.compile(r"\b(?:answer|option|choice|correct|best)\b")
 _OPTION = re.compile(r"\b(?:option|choice)[ (\[\"'“‘*_`]*$")
 _LAST_WORD = re.compile(r"[0-9A-Za-z]+$")
 _ARTICLE = re.compile(r"(?:an?|the) ")
+_WORD = re.compile(r"[^\s.,:;!?\"'“”‘’*`()]{1,40}")
+_QUOTES = frozenset("\"'“”‘’`*")
 _WORD_START = re.compile(r"(?<!\w)\w")
 _TEXT_LIST = re.compile(r"[\"'”’]?(?:,? (?:and/or|and|or) |\s?[,/&] ?)[\"'“‘]?")
 _JOINED = re.compile(
@@ -101,8 +103,14 @@ def _announced(cue: re.Match[str], text: str, low: str, options: OptionSet) -> S
     linked = _LINK.search(fill + cue["gap"]) is not None
     named = _label(cue, text, low, options)
     spelled, start, stop = _spelled(cue, low, options)
+    if not spelled and named is None:
+        spelled, start, stop = _single_word(cue.end(), low, options)
+        last = _LAST_WORD.search(low, cue.start("fill"), cue.end("fill"))
+        if not spelled and last:
+            spelled, start, stop = _single_word(last.start(), low, options)
     # "A starts before B" may be an option: its text then covers what looks like a label.
-    if spelled and (named is None or (start <= named.start and stop > named.end)):
+    wider = named is None or (start <= named.start and stop >= named.end)
+    if spelled and wider and (named is None or stop - start > len(named.word)):
         firm = linked or cue["verb"] not in (None, "think", "believe", "guess", "say")
         if cue["short"] is not None:
             firm = cue["short"] == "must be" or (linked and not cue["short"].startswith("it"))
@@ -113,7 +121,7 @@ def _announced(cue: re.Match[str], text: str, low: str, options: OptionSet) -> S
         return None
     strong = cue["option"] is None or linked
     if not strong:
-        strong = CONCLUDING.search(low, sentence_start(low, at), at) is not None
+        strong = CONCLUDING.search(low, max(sentence_start(low, at), at - 120), at) is not None
     return Statement(at, letters.listed(text, named, options), named.end, strong)
 
 
@@ -125,9 +133,9 @@ def _label(cue: re.Match[str], text: str, low: str, options: OptionSet) -> lette
         word = _LAST_WORD.search(text, cue.start("fill"), cue.end("fill"))
         match = letters.pattern(options.width).match(text, word.start()) if word else None
         named = letters.token(text, match, options) if match else None
-        return named if named and named.as_written and letters.closes(text, named) else None
+        return named if named and named.as_written and letters.closes(text, named.end) else None
     if cue["short"] is not None and not _ANSWER.search(cue["fill"]):
-        return named if named.wrapped or letters.closes(text, named) else None
+        return named if named.wrapped or letters.closes(text, named.end) else None
     noun = _OPTION.search(low, cue.start(), cue.end()) is not None
     return named if letters.stated(text, named, noun) else None
 
@@ -148,6 +156,18 @@ def _spelled(cue: re.Match[str], low: str, options: OptionSet) -> tuple[frozense
                 all_labels |= more
             return frozenset(all_labels), start, max(end, stop)
     return frozenset(), cue.end(), cue.end()
+
+
+def _single_word(start: int, low: str, options: OptionSet) -> tuple[frozenset[str], int, int]:
+    # "Yes", "no" and letters that are no label are option texts only if nothing follows them.
+    word = _WORD.match(low, start)
+    label = options.folded.get(word.group()) if word else None
+    if word is None or label is None:
+        return frozenset(), start, start
+    quoted = start > 0 and low[start - 1] in _QUOTES and low[word.end() :][:1] in _QUOTES
+    if not quoted and not letters.closes(low, word.end()):
+        return frozenset(), start, start
+    return frozenset([label]), start, word.end()
 
 
 def _ending_at(end: int, text: str, options: OptionSet) -> letters.Token | None:

@@ -18,6 +18,7 @@ and letters listed in refusals were taken for answers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -27,7 +28,7 @@ from lalm_bench.parsing.options import WRAPPING, OptionSet, bounded, fold, optio
 from lalm_bench.types import Choice
 
 # A conclusion stands at the end; the bound keeps runaway answers from costing seconds.
-_TAIL = 12_000
+_TAIL = 8_000
 _QUOTES = "\"'“”‘’`"
 
 
@@ -80,7 +81,7 @@ def _extract(answer: str, options: OptionSet, within: bool = False) -> Parsed:
     if whole is not None:
         return whole
     if not within:
-        found = _marked(answer[-_TAIL:], options)
+        found = _marked(_end(answer), options)
         if found is not None:
             return found
         rest = marked.after_thoughts(answer)
@@ -90,7 +91,16 @@ def _extract(answer: str, options: OptionSet, within: bool = False) -> Parsed:
     begun = leading.parse(head, fold(head), options)
     if begun is not None and begun.stage != "text":
         return begun
-    return _searched(answer[-_TAIL:], options, begun)
+    return _searched(_end(answer), options, begun)
+
+
+def _end(answer: str) -> str:
+    if len(answer) <= _TAIL:
+        return answer
+    end = answer[-_TAIL:]
+    # Half a sentence may have lost its "not".
+    first = re.search(r"[.!?]\s|\n", end)
+    return end[first.end() :] if first and first.end() < _TAIL // 2 else end
 
 
 def _whole_text(answer: str, options: OptionSet) -> Parsed | None:

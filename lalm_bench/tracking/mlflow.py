@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from lalm_bench.errors import ConfigError, one_line
+from lalm_bench.provenance import public
 from lalm_bench.store import read_json, write_json
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class MlflowTracking:
         try:
             yield lambda results: _log(client, run_id, results)
         except BaseException as error:
-            client.log_text(run_id, traceback.format_exc(), "traceback.txt")
+            client.log_text(run_id, public(traceback.format_exc()), "traceback.txt")
             stopped = isinstance(error, KeyboardInterrupt)
             client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
             raise
@@ -65,7 +66,7 @@ class MlflowTracking:
         client, experiment_id = self._connect()
         folder = experiment.folder
         note = read_json(folder / "mlflow.json") or {}
-        run_id = note.get("run_id") if note.get("uri") == self.uri else None
+        run_id = note.get("run_id") if note.get("uri") == public(self.uri) else None
         run_id = _existing(client, run_id) or _find(client, experiment_id, experiment.fingerprint)
         tags = {
             "fingerprint": experiment.fingerprint,
@@ -85,7 +86,7 @@ class MlflowTracking:
             client.update_run(run_id, status="RUNNING")
             for key, value in tags.items():
                 client.set_tag(run_id, key, value)
-        write_json(folder / "mlflow.json", {"uri": self.uri, "run_id": run_id})
+        write_json(folder / "mlflow.json", {"uri": public(self.uri), "run_id": run_id})
         return client, run_id
 
     def _connect(self) -> tuple[MlflowClient, str]:
@@ -107,8 +108,8 @@ class MlflowTracking:
                 return client, _experiment_id(client, self.experiment, place)
         except MlflowException as error:
             raise ConfigError(
-                f"tracking.uri={self.uri}: {one_line(error)}; start the server, change the URI, "
-                "or use tracking=none"
+                f"tracking.uri={public(self.uri)}: {public(one_line(error))}; start the server, "
+                "change the URI, or use tracking=none"
             ) from error
 
 

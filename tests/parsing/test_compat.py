@@ -84,11 +84,11 @@ def test_tacobelal_rules_for_other_models(text, af3, text_only):
 @pytest.mark.parametrize(
     ("text", "reasoned", "direct"),
     [
-        ("(A) is out. The answer is (b).", ("B", "parenthesised-letter"), ("A",) * 1),
+        ("(A) is out. The answer is (b).", ("B", "parenthesised-letter"), "A"),
         ("It beeps. Two beeps!", ("B", "text-match"), None),
-        ("First. The answer is C: cheers", ("C", "punctuated-letter"), ("C",)),
+        ("First. The answer is C: cheers", ("C", "punctuated-letter"), "C"),
         ("I think so. It is d", ("D", "single-letter"), None),
-        ("Nothing fits. It is a dog", ("A", "single-letter"), ("A",)),
+        ("Nothing fits. It is a dog", ("A", "single-letter"), "A"),
         ("No. I think so", (None, "none"), None),
         ("Out of range: (H)", (None, "none"), None),
         ("", (None, "empty"), None),
@@ -97,7 +97,7 @@ def test_tacobelal_rules_for_other_models(text, af3, text_only):
 def test_faithfulness_af3(text, reasoned, direct):
     found = compat.faithfulness_af3(text, OPTIONS)
     assert (found.label, found.stage) == reasoned
-    assert compat.faithfulness_af3_direct(text, OPTIONS).label == (direct[0] if direct else None)
+    assert compat.faithfulness_af3_direct(text, OPTIONS).label == direct
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,16 @@ def test_a_server_that_is_not_there_is_one_line(bench):
     assert done.stderr.strip().splitlines()[-1].startswith("error: tracking.uri=http://127.0.0.1:9")
 
 
+def test_a_password_in_the_uri_is_written_nowhere(bench, run_folders):
+    env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = bench(*SMALL, "tracking.uri=http://me:hunter2@127.0.0.1:9", env=env, check=2)
+    assert "hunter2" not in done.stdout + done.stderr
+    (folder,) = run_folders().values()
+    written = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
+    assert b"127.0.0.1:9" in written
+    assert b"hunter2" not in written
+
+
 def wait_for(url, seconds=90):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
