@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from functools import lru_cache
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lalm_bench.digests import file_digest
 from lalm_bench.errors import AudioError
 from lalm_bench.types import AudioRef, AudioSource
 
 if TYPE_CHECKING:
     import soundfile
-
-_BLOCK = 1 << 20
 
 
 def render(source: AudioSource, rate: int) -> np.ndarray:
@@ -114,23 +112,9 @@ def digest(source: AudioSource, rate: int) -> str:
 
 def _file_digest(path: str) -> str:
     try:
-        stat = os.stat(path)
+        return file_digest(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=1 << 16)
-def _digest_of(path: str, size: int, mtime_ns: int) -> str:
-    """Digest of the bytes; size and time only keep a changed file from meeting a stale entry."""
-    hasher = hashlib.blake2b(digest_size=16)
-    try:
-        with open(path, "rb", buffering=0) as file:
-            while block := file.read(_BLOCK):
-                hasher.update(block)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return hasher.hexdigest()
 
 
 def _open(path: str) -> soundfile.SoundFile:

@@ -67,7 +67,9 @@ def build(config: DictConfig) -> Experiment:
         limit is None or (isinstance(limit, int) and limit > 0),
         f"limit={limit!r} must be a positive whole number, or null for all items",
     )
-    name = fingerprint(resolved)
+    groups = ("task", "model", "intervention", "pruning", "judge", "tracking")
+    parts = {group: _instantiate(config, group) for group in groups}
+    name = fingerprint(resolved, parts["task"].inputs())
     folder = Path(
         resolved["paths"]["outputs"],
         _slug(resolved["task"]["name"]),
@@ -75,8 +77,6 @@ def build(config: DictConfig) -> Experiment:
         _slug(_condition(resolved)),
         name,
     )
-    groups = ("task", "model", "intervention", "pruning", "judge", "tracking")
-    parts = {group: _instantiate(config, group) for group in groups}
     return Experiment(
         resolved,
         **parts,

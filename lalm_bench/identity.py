@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import orjson
 
 from lalm_bench import audio
+from lalm_bench.digests import file_digest
 from lalm_bench.randomness import derive
 from lalm_bench.types import Audio, Generation, Json, Request
 
 _RUN_PARTS = ("task", "model", "intervention", "pruning", "generation", "seed", "limit")
-# Where data lies is not what it is: the bytes enter through the audio digests and the messages.
+# Where data lies is not what it is: its bytes enter the fingerprint and the audio digests.
 _PLACES = frozenset({"root", "audio_root", "annotations", "dataset"})
 
 
@@ -28,12 +29,19 @@ def canonical(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def fingerprint(config: Mapping[str, Any]) -> str:
+def fingerprint(config: Mapping[str, Any], inputs: Sequence[Path] = ()) -> str:
     """Sixteen hex digits that name a run: equal conditions, equal folder.
 
-    Batch size, device, workers, tracking, judge and paths do not enter.
+    Parameters
+    ----------
+    config : mapping
+        Resolved. Batch size, device, workers, tracking, judge and paths do not enter.
+    inputs : sequence of Path
+        Annotation files; their content enters, and not where they lie. Files that are not there
+        are left out: the run ends before anything is written.
     """
-    parts = {name: _without_places(config.get(name)) for name in _RUN_PARTS}
+    parts: dict[str, Any] = {name: _without_places(config.get(name)) for name in _RUN_PARTS}
+    parts["inputs"] = [file_digest(path) for path in inputs if path.is_file()]
     return _hash(canonical(parts), 8)
 
 

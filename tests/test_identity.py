@@ -107,3 +107,11 @@ CONFIG = {
 def test_a_fingerprint_is_the_conditions_and_nothing_else(key, value, same):
     assert (fingerprint({**CONFIG, key: value}) == fingerprint(CONFIG)) is same
     assert fingerprint(dict(reversed(CONFIG.items()))) == fingerprint(CONFIG)
+
+
+def test_the_content_of_the_questions_is_a_condition_and_their_place_is_not(tmp_path):
+    for name, text in (("a", "x"), ("b", "x"), ("c", "y")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (fingerprint(CONFIG, [tmp_path / name]) for name in "abc")
+    assert a == b
+    assert len({a, c, fingerprint(CONFIG), fingerprint(CONFIG, [tmp_path / "a"] * 2)}) == 4
