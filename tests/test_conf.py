@@ -42,6 +42,11 @@ def contract(group):
     return sorted(public | set(protocol.__annotations__))
 
 
+@pytest.mark.parametrize("name", [p.stem for p in sorted((CONF / "experiment").glob("*.yaml"))])
+def test_every_experiment_builds(name):
+    assert next(iter(experiment(f"experiment={name}").task.samples())).choices
+
+
 @pytest.mark.parametrize("parser", PARSERS)
 def test_every_parser_can_be_chosen(parser):
     built = experiment(f"task/parser={parser}")
