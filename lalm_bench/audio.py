@@ -81,8 +81,7 @@ def seconds(source: AudioSource) -> float:
         frames, rate = probe(clip.path)
         first, last = _bounds(clip, frames, rate)
         return (last - first) / rate
-    wave, rate = clip.synthesise()
-    return len(wave) / rate
+    return clip.seconds()
 
 
 @lru_cache(maxsize=1 << 16)

@@ -14,9 +14,8 @@ from omegaconf.errors import MissingMandatoryValue
 from lalm_bench.errors import BenchError, ConfigError, one_line
 from lalm_bench.identity import fingerprint
 from lalm_bench.provenance import public
-from lalm_bench.types import Generation, Intervention, Judge, Model, Pruning, Runtime, Task
-
-MODES = ("generate", "letter_likelihood", "option_pmi")
+from lalm_bench.tracking.base import Tracking
+from lalm_bench.types import MODES, Generation, Intervention, Judge, Model, Pruning, Runtime, Task
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Experiment:
     intervention: Intervention
     pruning: Pruning
     judge: Judge
-    tracking: Any
+    tracking: Tracking
     generation: Generation
     runtime: Runtime
     seed: int

@@ -75,10 +75,8 @@ def explain(error: BaseException) -> str:
             return one_line(cause)
     text = one_line(error)
     if match := re.search(r"Could not (?:override|append to config|set) '([^']+)'", text):
-        return _unknown_key(match.group(1), text)
+        return _unknown_key(match.group(1))
     if match := re.search(r"Could not find '([^']+)'", text):
-        return _unknown_option(match.group(1))
-    if match := re.search(r"In '[^']*': Could not find '([^']+)'", text):
         return _unknown_option(match.group(1))
     deepest = one_line(causes[-1])
     return text if deepest in text else f"{text} ({deepest})"
@@ -97,23 +95,26 @@ def _unknown_option(option: str) -> str:
     folder = Path(home("conf"), group)
     known = sorted(p.stem for p in folder.glob("*.yaml")) if group else []
     if not known:
-        groups = sorted(p.name for p in Path(home("conf")).iterdir() if p.is_dir())
-        return f"no config group '{group or name}'; groups are {', '.join(groups)}"
+        return f"no config group '{group or name}'; groups are {', '.join(_groups())}"
     return f"no {group} called '{name}'{_nearest(name, known)}; there are {', '.join(known)}"
 
 
-def _unknown_key(key: str, text: str) -> str:
+def _unknown_key(key: str) -> str:
     leaf = key.rpartition(".")[2]
     words = {
         m.group(1)
         for p in Path(home("conf")).rglob("*.yaml")
         for m in re.finditer(r"^\s*([A-Za-z_]\w*):", p.read_text(encoding="utf-8"), re.M)
     }
-    groups = {p.name for p in Path(home("conf")).iterdir() if p.is_dir()}
+    known = sorted(words.union(_groups()))
     return (
-        f"'{key}' is no setting of this run{_nearest(leaf, sorted(words | groups))}; "
+        f"'{key}' is no setting of this run{_nearest(leaf, known)}; "
         "see --cfg job for all settings, or add a new one with +" + key
     )
+
+
+def _groups() -> list[str]:
+    return sorted(p.name for p in Path(home("conf")).iterdir() if p.is_dir())
 
 
 def _nearest(word: str, known: list[str]) -> str:

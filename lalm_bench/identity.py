@@ -13,7 +13,7 @@ import orjson
 from lalm_bench import audio
 from lalm_bench.digests import file_digest
 from lalm_bench.randomness import derive
-from lalm_bench.types import Audio, Generation, Json, Request
+from lalm_bench.types import Generation, Json, Message, Request, Text
 
 _RUN_PARTS = ("task", "model", "intervention", "pruning", "generation", "seed", "limit")
 # Where data lies is not what it is: its bytes enter the fingerprint and the audio digests.
@@ -91,10 +91,7 @@ class Sealer:
                 generation.mode,
                 drawn,
             )
-        messages = [
-            [m.role, [self._part(p) for p in m.parts if self._rate or not isinstance(p, Audio)]]
-            for m in request.messages
-        ]
+        messages = [[m.role, self._parts(m)] for m in request.messages]
         payload = orjson.dumps(
             [
                 messages,
@@ -119,11 +116,14 @@ class Sealer:
             _hash(self._prefix + payload),
         )
 
-    def _part(self, part: Any) -> Any:
-        if isinstance(part, Audio):
-            assert self._rate is not None  # noqa: S101 - seal() filters audio of deaf models
-            return [audio.digest(part.source, self._rate)]
-        return part.text
+    def _parts(self, message: Message) -> list[str | list[str]]:
+        """Texts as they are, clips as their digests; a deaf model gets no clips."""
+        rate = self._rate
+        if rate is None:
+            return [p.text for p in message.parts if isinstance(p, Text)]
+        return [
+            p.text if isinstance(p, Text) else [audio.digest(p.source, rate)] for p in message.parts
+        ]
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from lalm_bench import audio
 from lalm_bench.build import Experiment
 from lalm_bench.errors import AudioError, ConfigError, DataError
 from lalm_bench.identity import Sealer
+from lalm_bench.randomness import derive
 from lalm_bench.types import (
     AudioRef,
     Context,
@@ -69,12 +69,8 @@ def select(samples: Iterable[Sample], limit: int | None, seed: int) -> list[Samp
         raise DataError("the task has no items; check its files and filters (--cfg job)")
     if limit is None or limit >= len(chosen):
         return chosen
-    ranks = sorted(range(len(chosen)), key=lambda i: _rank(seed, chosen[i].id))
+    ranks = sorted(range(len(chosen)), key=lambda i: derive(seed, "select", chosen[i].id))
     return [chosen[i] for i in sorted(ranks[:limit])]
-
-
-def _rank(seed: int, name: str) -> bytes:
-    return hashlib.blake2b(f"{seed}\x1fselect\x1f{name}".encode(), digest_size=8).digest()
 
 
 @dataclass
@@ -110,6 +106,10 @@ class Plan:
                     self._check_audio(sample, request)
                 asked.append((self.sealer.seal(request).key, request.variant))
             self.asked.append(tuple(asked))
+
+    def distinct(self) -> set[str]:
+        """Keys of all requests; equal requests share one."""
+        return {key for asked in self.asked for key, _ in asked}
 
     def requests(self) -> Iterator[tuple[Sample, Request]]:
         """Sealed requests in the task's order."""

@@ -36,7 +36,7 @@ class Progress:
 
 
 def wanted(setting: object) -> bool:
-    """Whether the bar and the table are drawn: true, false, or auto (stderr is a terminal)."""
+    """Whether the bar is drawn: true, false, or auto (stderr is a terminal)."""
     return sys.stderr.isatty() if setting == "auto" else bool(setting)
 
 
@@ -44,9 +44,6 @@ def wanted(setting: object) -> bool:
 def show(total: int, already: int, bar: bool, name: str) -> Iterator[Progress]:
     """Display while the body runs; `already` answers were there before it."""
     progress = Progress(total)
-    if not total:
-        yield progress
-        return
     with _bar(progress, name) if bar else _lines(progress, name, already):
         yield progress
 

@@ -102,7 +102,6 @@ def _begin(experiment: Experiment, folder: RunFolder, plan: Plan) -> None:
     """Record what is about to happen."""
     before = folder.state()
     (folder.path / "traceback.txt").unlink(missing_ok=True)
-    keys = {key for asked in plan.asked for key, _ in asked}
     folder.save_state(
         fingerprint=experiment.fingerprint,
         condition=experiment.condition,
@@ -116,7 +115,7 @@ def _begin(experiment: Experiment, folder: RunFolder, plan: Plan) -> None:
         selection={
             "items": len(plan.samples),
             "requests": sum(map(len, plan.asked)),
-            "distinct_requests": len(keys),
+            "distinct_requests": len(plan.distinct()),
             "skipped": dict(plan.skipped),
         },
         code=code_digest(),
@@ -145,7 +144,7 @@ def _work(
         "n_skipped": sum(plan.skipped.values()),
     }
     results = Results(folder.path, status, values, metrics.analysis, decisions)
-    _write(experiment, results, unanswered, elapsed)
+    _write(experiment, plan, results, unanswered, elapsed)
     track(results)
     inputs = stat_inputs([*experiment.task.inputs(), *sorted(plan.files)])
     write_json(folder.path / "inputs.json", inputs)
@@ -168,10 +167,9 @@ def _ask(experiment: Experiment, plan: Plan, store: ResponseLog) -> float:
     """Send what is unanswered to the model; each answer is on disk before the next is drawn."""
     model = experiment.model
     in_flight: dict[str, Sample] = {}
-    distinct = {key for asked in plan.asked for key, _ in asked}
-    missing = sum(not store.answered(key) for key in distinct)
-    already = len(distinct) - missing
-    del distinct
+    answered = [store.answered(key) for key in plan.distinct()]
+    already = sum(answered)
+    missing = len(answered) - already
 
     def pending() -> Iterator[Request]:
         # A sequential model's answers depend on all earlier ones, so it starts from the first.
@@ -189,7 +187,7 @@ def _ask(experiment: Experiment, plan: Plan, store: ResponseLog) -> float:
     bar = progress.wanted(experiment.config["progress"])
     with progress.show(missing, already, bar, _title(experiment)) as shown:
         model.load(experiment.runtime)
-        with experiment.pruning(model):  # type: ignore[operator]
+        with experiment.pruning(model):
             for response in model.answer(pending()):
                 sample = in_flight.pop(response.key)
                 if store.answered(response.key):
@@ -207,16 +205,20 @@ def _correct(experiment: Experiment, sample: Sample, response: Response) -> floa
     return scores[0].values.get("correct") if len(scores) == 1 else None
 
 
-def _write(experiment: Experiment, results: Results, unanswered: list[str], elapsed: float) -> None:
+def _write(
+    experiment: Experiment, plan: Plan, results: Results, unanswered: list[str], elapsed: float
+) -> None:
     """Metrics, analysis, table and figures; timing stands apart from what may not vary."""
     folder, title, groups = results.folder, _title(experiment), experiment.task.groups
     timing = {"asking_s": elapsed}
     metrics = {"fingerprint": experiment.fingerprint, "metrics": results.values, "timing": timing}
     write_json(folder / "metrics.json", metrics)
-    skipped = read_json(folder / "run.json")["selection"]["skipped"]
-    dataset = experiment.task.report()
-    analysis = {**results.analysis, "dataset": dataset, "unanswered": unanswered}
-    analysis["skipped"] = skipped
+    analysis = {
+        **results.analysis,
+        "dataset": experiment.task.report(),
+        "unanswered": unanswered,
+        "skipped": dict(plan.skipped),
+    }
     write_json(folder / "analysis.json", analysis)
     text = table.markdown(title, results.values, results.analysis, groups)
     write_bytes(folder / "results_table.md", text.encode())

@@ -7,6 +7,7 @@ so configuration, storage and tests can all share it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -44,6 +45,9 @@ class Synthesised(Protocol):
 
     def content(self) -> str:
         """Everything that determines the waveform, as one string (hashed into the audio digest)."""
+
+    def seconds(self) -> float:
+        """Duration, without computing the waveform."""
 
     def synthesise(self) -> tuple[np.ndarray, int]:
         """Mono float32 waveform of shape (samples,) and its sampling rate in Hz."""
@@ -137,6 +141,9 @@ class Message:
     parts: tuple[Text | Audio, ...]
 
 
+MODES = ("generate", "letter_likelihood", "option_pmi")
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
     """How an answer is drawn.
@@ -149,7 +156,7 @@ class Generation:
     max_new_tokens: int = 16
     temperature: float = 0.0
     top_p: float = 1.0
-    mode: str = "generate"
+    mode: str = MODES[0]
     seed: int | None = None
 
 
@@ -305,6 +312,9 @@ class Pruning(Protocol):
     """A context manager factory over a loaded model; `none` does nothing."""
 
     name: str
+
+    def __call__(self, model: Model) -> AbstractContextManager[None]:
+        """`with pruning(model): ...` answers with the pruned model and restores it on exit."""
 
 
 class Judge(Protocol):

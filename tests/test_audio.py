@@ -7,6 +7,8 @@ import soundfile
 from lalm_bench import audio
 from lalm_bench.errors import AudioError
 from lalm_bench.interventions.mask import MaskEdit
+from lalm_bench.tasks.synthetic.catalogue import FAMILIES
+from lalm_bench.tasks.synthetic.clip import SceneClip
 from lalm_bench.types import AudioRef, AudioSource
 
 
@@ -99,3 +101,12 @@ def test_edits_run_in_order_and_leave_the_file_alone(wav):
     masked = audio.render(source(path, MaskEdit(1.0, 0.25, 3)), 16000)
     assert not masked.any()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_synthesised_clip_knows_its_length_without_being_computed(family, compat):
+    for index in range(6):
+        clip = SceneClip(family, "easy", index, 7, compat)
+        wave, rate = clip.synthesise()
+        assert audio.seconds(AudioSource(clip)) == pytest.approx(len(wave) / rate, abs=1 / rate)

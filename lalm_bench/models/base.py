@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lalm_bench.types import Json, Runtime
+from lalm_bench.types import MODES, Json, Runtime
 
 
 class ModelBase:
@@ -12,7 +12,7 @@ class ModelBase:
     rate: int | None = None
     stochastic: bool = False
     sequential: bool = False
-    modes: tuple[str, ...] = ("generate",)
+    modes: tuple[str, ...] = MODES[:1]
 
     def identity(self) -> dict[str, Json]:
         """The class name: enough for a model without weights or settings."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from lalm_bench.errors import ModelError
 from lalm_bench.models import chat
 from lalm_bench.models.pretrained import Pretrained, demand
-from lalm_bench.types import Json, Message, Request, Response, Runtime, Text
+from lalm_bench.types import MODES, Json, Message, Request, Response, Runtime, Text
 
 if TYPE_CHECKING:
     from lalm_bench.engine.likelihood import Tokens
@@ -44,7 +44,7 @@ class TextModel(Pretrained):
     """
 
     system_role: str = "native"
-    modes = ("generate", "letter_likelihood", "option_pmi")
+    modes = MODES
 
     tokenizer: Any = field(default=None, init=False, repr=False)
     _priors: dict[str, float] = field(default_factory=dict, init=False, repr=False)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from lalm_bench.errors import DataError
 from lalm_bench.parsing import Parsed
+from lalm_bench.parsing.compat.tacobelal import normalise
 from lalm_bench.tasks.order.build import build, skip_reason
 from lalm_bench.tasks.order.rules import NextEventRules
 from lalm_bench.tasks.order.task import McqOrder, from_csv, main
-from lalm_bench.tasks.order.timeline import normalise, read_annotations, timelines
+from lalm_bench.tasks.order.timeline import read_annotations, timelines
 from lalm_bench.tasks.records import parse_record, read_records
 from tests.tasks.test_order import BELLS, many
 

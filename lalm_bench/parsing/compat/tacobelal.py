@@ -19,6 +19,17 @@ _ANNOUNCED = re.compile(
 )
 
 
+def normalise(caption: str) -> str:
+    """Identity of a caption: case, runs of blanks and closing punctuation do not count.
+
+    Examples
+    --------
+    >>> normalise("  A dog   BARKS!. ")
+    'a dog barks'
+    """
+    return " ".join(caption.lower().split()).rstrip(" .,!?:;")
+
+
 def tacobelal(text: str, choices: Sequence[Choice]) -> Parsed:
     """Rule for Qwen2-Audio, Qwen2.5-Omni and Voxtral (case-insensitive where a case is tried).
 
@@ -82,12 +93,8 @@ def _announced(answer: str, labels: list[str]) -> Parsed | None:
 
 
 def _by_text(answer: str, choices: Sequence[Choice]) -> Parsed:
-    normal = _normal(answer)
+    normal = normalise(answer)
     for choice in choices:
-        if _normal(choice.text) == normal:
+        if normalise(choice.text) == normal:
             return Parsed(choice.label, "text-match")
     return Parsed(None, "none")
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.lower().split()).rstrip(" .,!?:;")

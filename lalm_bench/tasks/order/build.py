@@ -17,9 +17,10 @@ from fractions import Fraction
 from typing import Any
 
 from lalm_bench import prompts
+from lalm_bench.parsing.compat.tacobelal import normalise
 from lalm_bench.randomness import derive
 from lalm_bench.tasks.order.rules import BuildReport, NextEventRules
-from lalm_bench.tasks.order.timeline import Event, Row, normalise, timelines
+from lalm_bench.tasks.order.timeline import Event, Row, timelines
 
 QUESTION = 'What happens immediately after this event first appears: "{event}"?'
 NONE_TEXT = "This is the last event, no immediate event after."

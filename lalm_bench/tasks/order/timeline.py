@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lalm_bench.errors import DataError
+from lalm_bench.parsing.compat.tacobelal import normalise
 
 COLUMNS = ("filename", "text", "onset", "offset")
 
@@ -70,17 +71,6 @@ class Event:
             "occurrence_count": self.occurrences,
             "last_offset": self.last_offset,
         }
-
-
-def normalise(caption: str) -> str:
-    """Identity of a caption: case, runs of blanks and closing punctuation do not count.
-
-    Examples
-    --------
-    >>> normalise("  A dog   BARKS!. ")
-    'a dog barks'
-    """
-    return " ".join(caption.lower().split()).rstrip(" .,!?:;")
 
 
 def read_annotations(path: str | Path) -> list[Row]:

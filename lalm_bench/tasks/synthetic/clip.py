@@ -48,6 +48,10 @@ class SceneClip:
         make = published_scene if self.compat else mended_scene
         return make(self.family, self.difficulty, self.index, self.seed)
 
+    def seconds(self) -> float:
+        """Duration of the clip."""
+        return self.scene().duration
+
     def pcm(self) -> np.ndarray:
         """int16, shape (samples,), at `RATE`."""
         from lalm_bench.tasks.synthetic import sounds
