@@ -210,7 +210,7 @@ def _write(
 ) -> None:
     """Metrics, analysis, table and figures; timing stands apart from what may not vary."""
     folder, title, groups = results.folder, _title(experiment), experiment.task.groups
-    timing = {"asking_s": elapsed}
+    timing = {"asking_s": elapsed, **experiment.model.report()}
     metrics = {"fingerprint": experiment.fingerprint, "metrics": results.values, "timing": timing}
     write_json(folder / "metrics.json", metrics)
     analysis = {

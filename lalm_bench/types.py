@@ -359,3 +359,6 @@ class Model(Protocol):
 
     def answer(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Answers in any order, each as soon as it is there. One item's failure is a Response."""
+
+    def report(self) -> dict[str, Json]:
+        """How answering went (speed, retries, tokens, cost); never what a result depends on."""

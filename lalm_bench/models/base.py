@@ -27,3 +27,7 @@ class ModelBase:
 
     def load(self, runtime: Runtime) -> None:
         """Nothing to load."""
+
+    def report(self) -> dict[str, Json]:
+        """Nothing worth telling."""
+        return {}
