@@ -6,8 +6,9 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import hydra
@@ -16,10 +17,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lalm_bench.errors import BenchError, Incomplete, one_line
+from lalm_bench.errors import BenchError, ConfigError, Incomplete, one_line
 
 FAILED, BAD_INPUT = 1, 2
-_SHOW_EVERYTHING = os.environ.get("HYDRA_FULL_ERROR") == "1"
+SHOW_EVERYTHING = os.environ.get("HYDRA_FULL_ERROR") == "1"
+# What a composed configuration can be used for: a module and its function, called with it.
+STAGES = {"run": ("lalm_bench.run", "run"), "export": ("lalm_bench.export", "export")}
 
 
 def home(name: str) -> str:
@@ -30,16 +33,25 @@ def home(name: str) -> str:
 
 
 OmegaConf.register_new_resolver("lalm_bench.home", home, replace=True)
+sys.path.append(home("launchers"))  # Hydra finds launchers in the namespace package hydra_plugins
 
 
 @hydra.main(version_base="1.3", config_path=home("conf"), config_name="config")
 def _run(config: DictConfig) -> str:
-    from lalm_bench.run import run
-
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run(config)
+        return _stage(config.stage)(config)
     with _exit_codes():  # before Hydra sees the exception and prints lines of its own
-        return run(config)
+        return _stage(config.stage)(config)
+
+
+def _stage(name: object) -> Callable[[DictConfig], str]:
+    """What does the work; imported only now, so that looking around stays instant."""
+    if name not in STAGES:
+        close = _nearest(str(name), list(STAGES))
+        raise ConfigError(f"stage={name}{close}: there are {', '.join(STAGES)}")
+    module, function = STAGES[str(name)]
+    stage: Callable[[DictConfig], str] = getattr(import_module(module), function)
+    return stage
 
 
 def main() -> None:
@@ -55,7 +67,7 @@ def _exit_codes() -> Iterator[None]:
     try:
         yield
     except (BenchError, hydra.errors.HydraException, OmegaConfBaseException) as error:
-        if _SHOW_EVERYTHING:
+        if SHOW_EVERYTHING:
             raise
         sys.stderr.write(f"error: {explain(error)}\n")
         sys.exit(BAD_INPUT)
