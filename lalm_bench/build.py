@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,13 +123,31 @@ def _generation(values: dict[str, Any]) -> Generation:
 
 
 def _runtime(values: dict[str, Any]) -> Runtime:
-    for name in ("batch_size", "workers"):
-        value = values[name]
+    unknown = values.keys() - Runtime.__dataclass_fields__.keys()
+    _demand(not unknown, f"runtime.{', runtime.'.join(sorted(unknown))}: no such setting")
+    workers = values["workers"]
+    if workers is None:
+        # One core stays with the thread that drives the model.
+        workers = min(max(_cores() - 1, 1), 16)
+    settings = Runtime(**{**values, "workers": workers})
+    for name in ("batch_size", "workers", "batch_tokens"):
+        value = getattr(settings, name)
         _demand(
-            isinstance(value, int) and value > 0,
+            (isinstance(value, int) and value > 0) or (value is None and name == "batch_tokens"),
             f"runtime.{name}={value!r} must be a positive whole number",
         )
-    return Runtime(str(values["device"]), values["batch_size"], values["workers"])
+    gigabytes = settings.audio_cache_gb
+    _demand(
+        isinstance(gigabytes, int | float) and gigabytes >= 0,
+        f"runtime.audio_cache_gb={gigabytes!r} must be 0 or more",
+    )
+    return settings
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # what a SLURM job was given, not what the node has
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _condition(config: dict[str, Any]) -> str:

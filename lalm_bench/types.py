@@ -248,11 +248,38 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Settings that may change speed and never a result; no identity includes them."""
+    """Settings that may change speed and never a result; no identity includes them.
+
+    Parameters
+    ----------
+    device : str
+    batch_size : int
+        Most requests in a batch.
+    workers : int
+        Threads that decode, edit and featurise ahead of the model.
+    batch_tokens : int, optional
+        Most tokens in a batch, padding and answers included; None measures what fits.
+    reuse_audio : bool
+        Encode a clip once for all its requests; timing runs switch it off.
+    audio_cache : str, optional
+        Folder where encoded audio outlives the run.
+    audio_cache_gb : float
+        Most it may hold.
+    graphs : bool
+        Record decoding steps as CUDA graphs.
+    fuse : bool
+        Compile a language model's small operations, on CUDA.
+    """
 
     device: str = "auto"
-    batch_size: int = 8
+    batch_size: int = 256
     workers: int = 4
+    batch_tokens: int | None = None
+    reuse_audio: bool = True
+    audio_cache: str | None = None
+    audio_cache_gb: float = 20.0
+    graphs: bool = True
+    fuse: bool = True
 
 
 class Task(Protocol):

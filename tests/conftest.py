@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import companions
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+companions.provide()
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -43,7 +43,11 @@ def collate(
         tensors = [row[key] for row in rows if key in row]
         fill = pad_id if key == "input_ids" else 0
         joined = torch.cat(_even(tensors, fill, left=key in TOKEN_KEYS))
-        batch[key] = joined.to(device, dtype if joined.is_floating_point() else joined.dtype)
+        joined = joined.to(dtype if joined.is_floating_point() else joined.dtype)
+        if device.type == "cuda":
+            # From other memory, a copy would wait for everything the device has yet to do.
+            joined = joined.pin_memory()
+        batch[key] = joined.to(device, non_blocking=True)
     return batch
 
 

@@ -1,99 +1,73 @@
-"""From a collated batch to answers: generate, cut at the prompt, tell a stop from a limit."""
+"""Write answers token by token, many rows at once.
+
+On a GPU a step of a small batch costs its hundreds of kernel launches, not its arithmetic; so after
+a few steps the step is recorded as a CUDA graph and replayed. Rows that have stopped are dropped
+once they are half of the batch.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lalm_bench.engine.collate import collate
-from lalm_bench.engine.stream import Prepared
-from lalm_bench.errors import ConfigError
-from lalm_bench.types import Generation, Response
+from lalm_bench.engine.attention import attend_in_groups
+from lalm_bench.engine.choose import Choose
+from lalm_bench.engine.kv import Prefilled, Slab, joined
+from lalm_bench.errors import ModelError
 
-_TOKEN_FACTS = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "decoder_start_token_id",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "bad_words_ids",
-)
+# Tokens for which room is made at a time: more would make every step read past what is written.
+ROOM = 128
+# Steps before a graph is worth recording: most answers to multiple-choice questions end earlier.
+PLAIN = 2
+# Replays between two looks at which rows have stopped; each look waits for the GPU.
+LOOK = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One answer; `input_tokens` leaves padding out, `output_tokens` counts the stop token."""
+@dataclass(frozen=True)
+class TokenFacts:
+    """What a checkpoint says about its tokens; its sampling settings are not ours.
 
-    text: str
-    finish: str
-    input_tokens: int
-    output_tokens: int
-
-
-def decode(
-    network: Any, tokenizer: Any, batch: dict[str, Tensor], generation: Generation
-) -> list[Decoded]:
-    """Answers of a batch, in its order. `network.generation_config` must be `neutral`.
-
-    Raises
-    ------
-    ConfigError
-        Sampling without a seed, or more than one item with one.
+    Checkpoints ship sampling and a repetition penalty switched on; the penalty would hit the option
+    labels that stand in the prompt.
     """
-    settings = _settings(network.generation_config, generation)
-    with torch.inference_mode(), _drawing(generation, batch["input_ids"]):
-        sequences = network.generate(**batch, generation_config=settings)
-    answers = sequences[:, batch["input_ids"].shape[1] :].tolist()
-    prompts = batch["attention_mask"].sum(dim=1).tolist()
-    stops = stop_ids(settings)
-    return [
-        _decoded(tokenizer, ids, prompt, stops)
-        for ids, prompt in zip(answers, prompts, strict=True)
-    ]
 
+    stops: tuple[int, ...]
+    pad: int
+    suppressed: tuple[int, ...] = ()
+    suppressed_first: tuple[int, ...] = ()
 
-def answer_batch(network: Any, tokenizer: Any, items: Sequence[Prepared]) -> list[Response]:
-    """Responses of a batch whose items share one generation setting, in its order."""
-    rows = [item.inputs for item in items]
-    batch = collate(rows, pad_id(tokenizer), network.device, network.dtype)
-    decoded = decode(network, tokenizer, batch, items[0].request.generation)
-    responses = []
-    for item, answer in zip(items, decoded, strict=True):
-        request = item.request
-        tokens = {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens}
-        responses.append(
-            Response(
-                request.key,
-                request.sample_id,
-                answer.text,
-                answer.finish,
-                request.variant,
-                usage={**item.usage, **tokens},
-            )
+    @classmethod
+    def of(cls, defaults: Any, tokenizer: Any) -> TokenFacts:
+        """Facts from a `GenerationConfig`, completed by the tokenizer.
+
+        Raises
+        ------
+        ModelError
+            The checkpoint forbids phrases of several tokens, which is not supported.
+        """
+        stops = defaults.eos_token_id
+        if stops is None:
+            stops = getattr(tokenizer, "eos_token_id", None)
+        stops = (
+            () if stops is None else tuple(stops) if isinstance(stops, (list, tuple)) else (stops,)
         )
-    return responses
-
-
-def neutral(defaults: Any, tokenizer: Any) -> Any:
-    """Generation defaults that hold token facts only; put them on the network once, after loading.
-
-    Checkpoints ship sampling and a repetition penalty switched on, and `generate` fills every
-    setting that a caller leaves open from the network's own: the penalty would hit the option
-    labels that stand in the prompt. Stop, pad and suppressed tokens stay the checkpoint's.
-    """
-    kept = {name: getattr(defaults, name, None) for name in _TOKEN_FACTS}
-    if kept["eos_token_id"] is None:
-        kept["eos_token_id"] = getattr(tokenizer, "eos_token_id", None)
-    if kept["pad_token_id"] is None:
-        kept["pad_token_id"] = pad_id(tokenizer)
-    return type(defaults)(**kept)
+        phrases = getattr(defaults, "bad_words_ids", None) or ()
+        if any(len(phrase) > 1 for phrase in phrases):
+            raise ModelError(
+                "the checkpoint's generation_config.json forbids phrases (bad_words_ids), which "
+                "is not supported; remove that entry"
+            )
+        words = tuple(phrase[0] for phrase in phrases)
+        return cls(
+            stops,
+            pad_id(tokenizer) if defaults.pad_token_id is None else defaults.pad_token_id,
+            tuple(getattr(defaults, "suppress_tokens", None) or ()) + words,
+            tuple(getattr(defaults, "begin_suppress_tokens", None) or ()),
+        )
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -105,46 +79,232 @@ def pad_id(tokenizer: Any) -> int:
     return 0
 
 
-def _settings(neutral_defaults: Any, generation: Generation) -> Any:
-    settings = copy.deepcopy(neutral_defaults)
-    settings.max_new_tokens = generation.max_new_tokens
-    settings.do_sample = generation.temperature > 0
-    if settings.do_sample:
-        settings.temperature, settings.top_p = generation.temperature, generation.top_p
-        settings.top_k = 0  # `generate` would fill in 50
-    return settings
+@dataclass
+class Decoder:
+    """The decoding loop of one network.
 
+    Parameters
+    ----------
+    network : PreTrainedModel
+    facts : TokenFacts
+    graphs : bool
+        Record steps as CUDA graphs; switched off for good when the network's forward pass cannot
+        be recorded (`refusal` then says why).
+    """
 
-def stop_ids(settings: Any) -> frozenset[int]:
-    """Token ids that end an answer."""
-    ids = settings.eos_token_id
-    if ids is None:
-        return frozenset()
-    return frozenset(ids if isinstance(ids, (list, tuple)) else [ids])
+    network: Any
+    facts: TokenFacts
+    graphs: bool = True
+    refusal: str | None = field(default=None, init=False)
 
-
-@contextlib.contextmanager
-def _drawing(generation: Generation, ids: Tensor) -> Iterator[None]:
-    """Sampling from the request's own seed; the process's generators are left as they were."""
-    if generation.temperature <= 0:
-        yield
-        return
-    if generation.seed is None:
-        raise ConfigError(
-            "generation.temperature > 0 needs a seed for every request: give generation.seed, "
-            "or set generation.temperature=0"
+    def __post_init__(self) -> None:
+        attend_in_groups()
+        config = self.network.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ())
+        unknown = kinds - {"full_attention", "sliding_attention"}
+        if unknown:
+            raise ModelError(f"layers of kind {', '.join(sorted(unknown))} are not supported")
+        self._window = config.sliding_window if "sliding_attention" in kinds else None
+        self._additive = config._attn_implementation == "eager"
+        device = self.network.device
+        self._stops = torch.tensor(self.facts.stops, dtype=torch.long, device=device)
+        self._banned = torch.tensor(self.facts.suppressed, dtype=torch.long, device=device)
+        self._banned_first = torch.tensor(
+            self.facts.suppressed_first, dtype=torch.long, device=device
         )
-    if len(ids) != 1:
-        raise ConfigError("sampled requests share draws in a batch: answer them one at a time")
-    devices = [ids.device] if ids.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(generation.seed)
-        yield
+
+    @torch.inference_mode()
+    def write(self, parts: Sequence[Prefilled], choose: Choose, limit: int) -> list[list[int]]:
+        """Answers of all rows of `parts`, in order, each up to and with its first stop token.
+
+        Parameters
+        ----------
+        parts : sequence of Prefilled
+            Used up: their caches are empty afterwards.
+        limit : int
+            Most tokens in an answer.
+        """
+        logits = torch.cat([part.logits for part in parts])
+        logits = _without(_without(logits, self._banned), self._banned_first)
+        rows = _Rows.begin(parts, choose, choose(logits), limit, self._stops)
+        answers: list[list[int]] = [[] for _ in range(len(logits))]
+        while True:
+            stopped = self._advance(rows)
+            written = rows.out[:, : rows.written].tolist()
+            ended = rows.written >= limit
+            for row, (number, is_done) in enumerate(zip(rows.numbers, stopped, strict=True)):
+                if is_done or ended:
+                    answers[number] = _cut(written[row], self.facts.stops)
+            if ended or all(stopped):
+                return answers
+            rows = rows.again([i for i, is_done in enumerate(stopped) if not is_done])
+
+    def _advance(self, rows: _Rows) -> list[bool]:
+        """Steps until the room is used or half of the rows have stopped; says which have."""
+        graph: Any = None
+        last = rows.steps()
+        stopped: list[bool] = rows.done.tolist()
+        for step in range(last):
+            if 2 * sum(stopped) >= len(stopped):
+                break
+            if graph is None and self._worth_recording(rows, step, last):
+                graph = self._recorded(rows)
+            if graph is None:
+                self._step(rows)
+            else:
+                graph.replay()
+            rows.written += 1
+            if graph is None or step % LOOK == LOOK - 1 or step == last - 1:
+                stopped = rows.done.tolist()
+        return stopped
+
+    def _step(self, rows: _Rows) -> None:
+        """One token in every row; all state changes in place, so that a graph can replay it."""
+        rows.mask.index_fill_(1, rows.index, True)
+        logits = self.network(
+            input_ids=rows.token,
+            attention_mask=self._attention_mask(rows),
+            position_ids=rows.position,
+            past_key_values=rows.cache,
+            use_cache=True,
+        ).logits[:, -1]
+        rows.place(rows.choose(_without(logits, self._banned)), self._stops)
+
+    def _attention_mask(self, rows: _Rows) -> Any:
+        """Ready masks (rows, 1, 1, tokens): transformers takes them as they are."""
+        whole = rows.mask[:, None, None, :]
+        if self._window is None:
+            return self._form(whole)
+        near = rows.places > rows.index - self._window
+        return {
+            "full_attention": self._form(whole),
+            "sliding_attention": self._form(whole & near),
+        }
+
+    def _form(self, mask: Tensor) -> Tensor:
+        if not self._additive:
+            return mask
+        dtype = self.network.dtype
+        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+
+    def _worth_recording(self, rows: _Rows, step: int, last: int) -> bool:
+        on_gpu = self.network.device.type == "cuda"
+        return on_gpu and self.graphs and rows.choose.replayable and PLAIN <= step < last - 3
+
+    def _recorded(self, rows: _Rows) -> Any:
+        """The step as a graph; recording runs nothing. None when it cannot be recorded."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._step(rows)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            self.graphs, self.refusal = False, str(error).splitlines()[0]
+            # A recording that broke off leaves the process's generator waiting for its end.
+            generator = torch.cuda.default_generators[self.network.device.index or 0]
+            generator.graphsafe_set_state(generator.clone_state())
+            return None
+        return graph
 
 
-def _decoded(tokenizer: Any, ids: list[int], prompt: int, stops: frozenset[int]) -> Decoded:
+@dataclass
+class _Rows:
+    """State of the rows in the batch; `numbers` are their places in the answer list."""
+
+    cache: Any
+    mask: Tensor
+    token: Tensor
+    position: Tensor
+    index: Tensor
+    done: Tensor
+    out: Tensor
+    column: Tensor
+    places: Tensor
+    choose: Choose
+    numbers: list[int]
+    written: int
+    limit: int
+
+    @classmethod
+    def begin(
+        cls, parts: Sequence[Prefilled], choose: Choose, first: Tensor, limit: int, stops: Tensor
+    ) -> _Rows:
+        device = first.device
+        longest = max(part.mask.shape[1] for part in parts)
+        lengths = torch.cat([part.mask.sum(1) for part in parts])
+        index = torch.tensor([longest], device=device)
+        room = _room(longest, limit - 1)
+        cache, mask = joined(parts, room, index)
+        rows = cls(
+            cache,
+            mask.bool(),
+            token=first.new_zeros(len(first), 1),
+            position=lengths[:, None] - 1,
+            index=index,
+            done=torch.zeros(len(first), dtype=torch.bool, device=device),
+            out=first.new_zeros(len(first), limit),
+            column=torch.zeros(1, dtype=torch.long, device=device),
+            places=torch.arange(mask.shape[1], device=device),
+            choose=choose,
+            numbers=list(range(len(first))),
+            written=1,
+            limit=limit,
+        )
+        rows.place(first, stops, advance=False)
+        return rows
+
+    def place(self, token: Tensor, stops: Tensor, advance: bool = True) -> None:
+        """Note the token chosen; the slab's index moves on when one was read."""
+        self.token.copy_(token[:, None])
+        self.position += 1
+        if advance:
+            self.index += 1
+        self.out.index_copy_(1, self.column, token[:, None])
+        self.column += 1
+        self.done |= (token[:, None] == stops).any(1)
+
+    def steps(self) -> int:
+        """Steps for which there is room."""
+        read = int(self.index)
+        return min(self.limit - self.written, self.mask.shape[1] - read)
+
+    def again(self, kept: list[int]) -> _Rows:
+        """The rows `kept`, with room for more."""
+        everyone = len(kept) == len(self.numbers)
+        chosen = None if everyone else torch.tensor(kept, device=self.token.device)
+        length, read = self.mask.shape[1], int(self.index)
+        room = max(read + _room(read, self.limit - self.written) - length, 0)
+        layers: list[Slab] = [layer.resized(chosen, room) for layer in self.cache.layers]
+        rows = slice(None) if chosen is None else chosen
+        mask = torch.nn.functional.pad(self.mask[rows], (0, room))
+        return _Rows(
+            type(self.cache)(layers=layers),
+            mask,
+            self.token[rows].clone(),
+            self.position[rows].clone(),
+            self.index,
+            self.done[rows].clone(),
+            self.out[rows].clone(),
+            self.column,
+            torch.arange(mask.shape[1], device=mask.device),
+            self.choose if chosen is None else self.choose.rows(chosen),
+            [self.numbers[i] for i in kept],
+            self.written,
+            self.limit,
+        )
+
+
+def _room(longest: int, wanted: int) -> int:
+    """Room for up to ROOM tokens; buffers of a multiple of 8 tokens suit attention kernels."""
+    room = min(wanted, ROOM)
+    return room + -(longest + room) % 8
+
+
+def _without(logits: Tensor, banned: Tensor) -> Tensor:
+    return logits.index_fill(1, banned, -torch.inf) if len(banned) else logits
+
+
+def _cut(ids: list[int], stops: tuple[int, ...]) -> list[int]:
     end = next((i for i, token in enumerate(ids) if token in stops), None)
-    kept = ids if end is None else ids[:end]
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-    finish = "length" if end is None else "stop"
-    return Decoded(text, finish, int(prompt), len(ids) if end is None else end + 1)
+    return ids if end is None else ids[: end + 1]

@@ -1,66 +1,58 @@
-"""Log-probabilities of given continuations under a causal language model, batched."""
+"""Log-probabilities of given continuations of prompts that were read once."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
-from lalm_bench.engine.collate import collate
+from lalm_bench.engine.kv import Prefilled
+from lalm_bench.engine.prefill import Reader, Row
 
 Tokens = tuple[int, ...]
 
 
+@torch.inference_mode()
 def continuation_logprobs(
-    network: Any, pairs: Sequence[tuple[Tokens, Tokens]], pad_id: int, batch_size: int
+    reader: Reader, prompts: Prefilled, pairs: Sequence[tuple[int, Tokens]], at_once: int
 ) -> list[float]:
     """Log p(continuation | prompt), nats, of every pair.
 
-    Continuations of one token after the same prompt share one row of the network, so that the
-    labels of an item cost one forward pass.
+    Continuations of one token cost nothing beyond the prompt's own prefill; longer ones read their
+    tokens behind the prompt's keys and values.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        A causal language model.
-    pairs : sequence of (prompt, continuation)
-        Token ids, neither of them empty.
-    pad_id : int
-        Fills the left of shorter rows; masked.
-    batch_size : int
-        Most rows in one forward pass.
+    reader : Reader
+    prompts : Prefilled
+    pairs : sequence of (row of `prompts`, token ids)
+        No continuation is empty.
+    at_once : int
+        Most continuations in one forward pass.
     """
-    # The last token of a continuation is only predicted, never read.
-    rows = sorted({prompt + answer[:-1] for prompt, answer in pairs}, key=lambda r: (-len(r), r))
-    wanted: dict[Tokens, list[int]] = {row: [] for row in rows}
-    for i, (prompt, answer) in enumerate(pairs):
-        wanted[prompt + answer[:-1]].append(i)
-    scores = [0.0] * len(pairs)
-    for first in range(0, len(rows), batch_size):
-        batch = rows[first : first + batch_size]
-        longest = max(len(pairs[i][1]) for row in batch for i in wanted[row])
-        logprobs = _last_logprobs(network, batch, pad_id, longest)
-        for row, table in zip(batch, logprobs, strict=True):
-            for i in wanted[row]:
-                target = torch.tensor(pairs[i][1], device=table.device)
-                picked = table[-len(target) :].gather(1, target[:, None])
-                scores[i] = float(picked.sum())
+    first = torch.log_softmax(prompts.logits.float(), dim=-1)
+    rows = torch.tensor([row for row, _ in pairs], device=first.device)
+    heads = torch.tensor([tokens[0] for _, tokens in pairs], device=first.device)
+    scores: list[float] = first[rows, heads].tolist()
+    longer = sorted(
+        (i for i, (_, tokens) in enumerate(pairs) if len(tokens) > 1),
+        key=lambda i: -len(pairs[i][1]),
+    )
+    for start in range(0, len(longer), at_once):
+        batch = longer[start : start + at_once]
+        # The last token of a continuation is only predicted, never read.
+        ends = [_row(pairs[i][1][:-1]) for i in batch]
+        which = torch.tensor([pairs[i][0] for i in batch])
+        longest = max(map(len, ends))
+        read = reader.extend(prompts, which, ends, keep=longest)
+        logits = read.logits if longest > 1 else read.logits[:, None]
+        table = torch.log_softmax(logits.float(), dim=-1)
+        for i, row in zip(batch, table, strict=True):
+            targets = torch.tensor(pairs[i][1][1:], device=row.device)
+            scores[i] += float(row[-len(targets) :].gather(1, targets[:, None]).sum())
     return scores
 
 
-@torch.inference_mode()
-def _last_logprobs(network: Any, rows: Sequence[Tokens], pad_id: int, last: int) -> torch.Tensor:
-    """float32 log-probabilities after each of the `last` last tokens: (rows, last, vocabulary)."""
-    ids = [torch.tensor([row]) for row in rows]
-    items = [{"input_ids": i, "attention_mask": torch.ones_like(i)} for i in ids]
-    batch = collate(items, pad_id, network.device, network.dtype)
-    accepted = inspect.signature(network.forward).parameters
-    if "position_ids" in accepted:
-        # Outside `generate` nobody derives positions from the mask.
-        batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    if "logits_to_keep" in accepted:
-        batch["logits_to_keep"] = last  # type: ignore[assignment]
-    logits = network(**batch, use_cache=False).logits
-    return torch.log_softmax(logits[:, -last:].float(), dim=-1)
+def _row(tokens: Tokens) -> Row:
+    ids = torch.tensor([tokens])
+    return Row({"input_ids": ids, "attention_mask": torch.ones_like(ids)})

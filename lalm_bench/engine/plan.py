@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 
-from lalm_bench.types import Request
-
-Item = TypeVar("Item")
+from lalm_bench.types import Generation, Request
 
 
-def batches(
-    requests: Iterable[Request], size: int, length: Callable[[Request], float]
-) -> list[list[Request]]:
-    """Batches of similar length with one generation setting each, the longest first.
+def ordered(
+    requests: Iterable[Request],
+    length: Callable[[Request], float],
+    audio: Callable[[Request], Hashable] = lambda request: None,
+) -> list[Request]:
+    """Requests in the order in which they are asked: like settings, like audio, the longest first.
 
-    Similar lengths waste little padding; the longest first, so that a batch that does not fit into
-    memory shows in the first seconds and not after hours. A sampled request stays alone: its draws
-    come from its own seed, and neighbours in a batch would share them.
+    Neighbours of similar length waste little padding. The longest come first, so that a batch that
+    does not fit into memory shows in the first seconds and not after hours. Requests on the same
+    audio stay together, so that it is encoded and read once.
 
     Parameters
     ----------
-    requests : iterable of Request
-    size : int
-        Most requests in a batch.
     length : callable
-        Request -> cost along the padded axis (seconds of audio, characters of text).
+        Request -> estimated tokens.
+    audio : callable
+        Request -> equal for requests on the same audio; None for what hears nothing.
     """
-    ordered = sorted(requests, key=lambda r: (-length(r), r.key, r.sample_id, r.variant))
-    groups = _grouped(ordered, lambda r: r.generation)
-    planned = []
-    for group in groups:
-        step = 1 if group[0].generation.temperature > 0 else max(size, 1)
-        planned += [group[i : i + step] for i in range(0, len(group), step)]
-    return planned
+    groups: dict[tuple[Generation, Hashable], list[Request]] = {}
+    for request in requests:
+        heard = audio(request)
+        # Without audio a request is a group of its own.
+        name = (setting(request.generation), id(request) if heard is None else heard)
+        groups.setdefault(name, []).append(request)
+
+    def rank(request: Request) -> tuple[float, str, str, str]:
+        return -length(request), request.key, request.sample_id, request.variant
+
+    for members in groups.values():
+        members.sort(key=rank)
+    # By settings, and then by the longest member.
+    order = sorted(groups, key=lambda name: (repr(name[0]), rank(groups[name][0])))
+    return [request for name in order for request in groups[name]]
 
 
-def alike(items: Sequence[Item], shape: Callable[[Item], Hashable]) -> list[list[Item]]:
-    """`items` split by `shape`, order kept: for models that are wrong on padded audio."""
-    return _grouped(items, shape)
-
-
-def _grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
-    groups: dict[Hashable, list[Item]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return list(groups.values())
+def setting(generation: Generation) -> Generation:
+    """What the rows of one batch must agree on: everything but the seed."""
+    return replace(generation, seed=None)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from lalm_bench.engine import plan
+from lalm_bench.engine.budget import Budget
+from lalm_bench.engine.plan import setting
 from lalm_bench.engine.prefetch import ahead
 from lalm_bench.errors import AudioError, ModelError, one_line
-from lalm_bench.types import Request, Response, Runtime
+from lalm_bench.types import Json, Request, Response, Runtime
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,43 +30,102 @@ class Prepared:
         Facts for `Response.usage`.
     seconds : float
         Time that the features took.
+    audio : str, optional
+        Digest of what is heard; None when nothing is.
+    beginning : int
+        Tokens up to the end of the audio, which requests on the same audio may share.
     """
 
     request: Request
     inputs: dict[str, Tensor]
     usage: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    audio: str | None = None
+    beginning: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt and room for the answer."""
+        return int(self.inputs["input_ids"].shape[1]) + self.request.generation.max_new_tokens
 
 
+# Tokens read in one forward pass: enough to fill a GPU, few enough to need little padding.
+READ_AT_ONCE = 8192
+
+
+class Batch(Protocol):
+    """Requests that are answered together: read piece by piece as they come, then finished."""
+
+    def read(self, items: Sequence[Prepared]) -> None:
+        """Read the next items."""
+
+    def finish(self) -> list[Response]:
+        """Responses in the order in which items were read."""
+
+
+Result = TypeVar("Result")
 Prepare = Callable[[Request], Prepared]
-Respond = Callable[[Sequence[Prepared]], list[Response]]
+# First item -> the batch that answers it and what follows.
+Begin = Callable[[Prepared], Batch]
+
+
+@dataclass
+class Traffic:
+    """What went through a stream, and what it waited for.
+
+    Parameters
+    ----------
+    wall_s, waited_s, busy_s : float
+        Seconds since the first request was taken up; of these, waiting for features; and in the
+        network's own stages.
+    batches, rows : int
+    """
+
+    wall_s: float = 0.0
+    waited_s: float = 0.0
+    busy_s: float = 0.0
+    batches: int = 0
+    rows: int = 0
+    longest_batch: int = 0
+
+    def report(self) -> dict[str, Json]:
+        """The same as JSON; `idle_share` is the time in which the network had nothing to do."""
+        wall = self.wall_s
+        return {
+            "batches": self.batches,
+            "requests": self.rows,
+            "largest_batch": self.longest_batch,
+            "answering_s": round(wall, 3),
+            "waiting_for_features_s": round(self.waited_s, 3),
+            "idle_share": round(1 - self.busy_s / wall, 4) if wall else None,
+        }
 
 
 def stream(
-    requests: Iterable[Request],
+    order: Sequence[Request],
     prepare: Prepare,
-    respond: Respond,
+    begin: Begin,
     *,
     runtime: Runtime,
-    length: Callable[[Request], float],
-    alike: Callable[[Prepared], object] | None = None,
+    budget: Budget,
+    traffic: Traffic,
+    alike: Callable[[Prepared], Hashable] = lambda item: None,
 ) -> Iterator[Response]:
     """Answer requests in batches while worker threads prepare the next ones.
 
     Parameters
     ----------
+    order : sequence of Request
+        See `plan.ordered`.
     prepare : callable
         One request -> its features; called from worker threads. `AudioError`, `ModelError` and the
         errors by which libraries refuse an input become an error response of that item.
-    respond : callable
-        A batch -> its responses, in order. A batch that fails is halved until the item that fails
-        is alone; running out of memory is mended the same way.
-    length : callable
-        Request -> what batches are sorted by.
-    alike : callable, optional
+    begin : callable
+        Makes an empty batch. A batch that fails is halved until the item that fails is alone;
+        running out of memory is mended the same way, and halves the budget.
+    alike : callable
         Only items for which it gives equal values may share a batch.
     """
-    batches = plan.batches(requests, runtime.batch_size, length)
 
     def attempt(request: Request) -> Prepared | Response:
         started = time.perf_counter()
@@ -75,19 +135,126 @@ def stream(
             return failure(request, error)
         return replace(ready, seconds=time.perf_counter() - started)
 
-    order = [request for batch in batches for request in batch]
+    started, before = time.perf_counter(), traffic.wall_s
     depth = 2 * runtime.batch_size + runtime.workers
+    batch = _Growing(begin, budget, runtime.batch_size, alike)
     with closing(ahead(attempt, order, runtime.workers, depth)) as features:
-        for batch in batches:
-            ready: list[Prepared] = []
-            for _ in batch:
-                item = next(features)
-                if isinstance(item, Response):
-                    yield item
-                else:
-                    ready.append(item)
-            for group in plan.alike(ready, alike or (lambda _: None)):
-                yield from _isolating(respond, group)
+        while True:
+            asked = time.perf_counter()
+            item = next(features, None)
+            traffic.waited_s += time.perf_counter() - asked
+            if isinstance(item, Response):
+                yield item
+                continue
+            if len(batch) and (item is None or not batch.takes(item)):
+                for response in batch.responses():
+                    traffic.busy_s += _busy(response)
+                    yield response
+                traffic.batches += 1
+                traffic.rows += len(batch)
+                traffic.longest_batch = max(traffic.longest_batch, len(batch))
+                batch = _Growing(begin, budget, runtime.batch_size, alike)
+            traffic.wall_s = before + time.perf_counter() - started
+            if item is None:
+                return
+            batch.take(item)
+
+
+class _Growing:
+    """A batch that is read while it grows."""
+
+    def __init__(
+        self, begin: Begin, budget: Budget, most: int, alike: Callable[[Prepared], Hashable]
+    ) -> None:
+        self._begin, self._budget, self._most, self._alike = begin, budget, most, alike
+        self._items: list[Prepared] = []
+        self._piece: list[Prepared] = []
+        self._longest = 0
+        self._read_tokens = 0
+        self._batch: Batch | None = None
+        self._error: Exception | None = None
+        self._used = budget.begin()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def takes(self, item: Prepared) -> bool:
+        first = self._items[0]
+        return (
+            len(self) < self._most
+            and setting(item.request.generation) == setting(first.request.generation)
+            and self._alike(item) == self._alike(first)
+            and self._budget.fits(len(self) + 1, max(self._longest, item.tokens))
+        )
+
+    def take(self, item: Prepared) -> None:
+        if self._piece and not self._shares_pass(item):
+            self._read()
+        again = bool(self._piece) and item.audio is not None and item.audio == self._piece[-1].audio
+        self._read_tokens += item.tokens - (item.beginning if again else 0)
+        self._items.append(item)
+        self._piece.append(item)
+        self._longest = max(self._longest, item.tokens)
+
+    def responses(self) -> Iterator[Response]:
+        """Responses of all items; what fails is halved."""
+        responses: list[Response] = []
+        self._read()
+        if self._error is None:
+            assert self._batch is not None  # noqa: S101 - reading made it
+            responses = self._guarded(self._batch.finish) or []
+        self._batch = None
+        if self._error is None:
+            self._budget.learn(self._tokens(), self._used)
+            yield from responses
+            return
+        yield from self._halves(self._error)
+
+    def _shares_pass(self, item: Prepared) -> bool:
+        if item.audio is not None and item.audio == self._piece[-1].audio:
+            return self._read_tokens < 2 * READ_AT_ONCE
+        return self._read_tokens + item.tokens <= READ_AT_ONCE
+
+    def _read(self) -> None:
+        if self._error is None:
+            if self._batch is None:
+                self._batch = self._begin(self._piece[0])
+            batch, piece = self._batch, self._piece
+            self._guarded(lambda: batch.read(piece))
+        self._piece, self._read_tokens = [], 0
+
+    def _guarded(self, act: Callable[[], Result]) -> Result | None:
+        import torch
+
+        try:
+            return act()
+        except torch.AcceleratorError:
+            raise  # the device is lost; every further item would fail for this one's sake
+        except (ModelError, RuntimeError, ValueError, IndexError) as error:
+            # Its traceback holds the tensors of the failed attempt.
+            self._error = error.with_traceback(None)
+            self._batch = None
+            return None
+
+    def _tokens(self) -> int:
+        return len(self) * self._longest
+
+    def _halves(self, error: Exception) -> Iterator[Response]:
+        import torch
+
+        if len(self) == 1:
+            yield failure(self._items[0].request, error)
+            return
+        if isinstance(error, torch.OutOfMemoryError):
+            self._budget.halve(self._tokens())
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        middle = len(self) // 2
+        for items in (self._items[:middle], self._items[middle:]):
+            half = _Growing(self._begin, self._budget, self._most, self._alike)
+            for item in items:
+                half.take(item)
+            yield from half.responses()
 
 
 def failure(request: Request, error: Exception) -> Response:
@@ -100,27 +267,6 @@ def failure(request: Request, error: Exception) -> Response:
     )
 
 
-def _isolating(respond: Respond, items: Sequence[Prepared]) -> Iterator[Response]:
-    import torch
-
-    started = time.perf_counter()
-    try:
-        responses = respond(items)
-    except torch.AcceleratorError:
-        raise  # the device is lost; every further item would fail for this one's sake
-    except (ModelError, RuntimeError, ValueError, IndexError) as error:
-        if len(items) == 1:
-            yield failure(items[0].request, error)
-            return
-        responses = None
-    if responses is None:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        half = len(items) // 2
-        yield from _isolating(respond, items[:half])
-        yield from _isolating(respond, items[half:])
-        return
-    share = (time.perf_counter() - started) / len(items)
-    for item, response in zip(items, responses, strict=True):
-        timing = {"featurise_s": round(item.seconds, 6), "generate_s": round(share, 6)}
-        yield replace(response, timing=timing)
+def _busy(response: Response) -> float:
+    timing = response.timing or {}
+    return sum(spent for name, spent in timing.items() if name != "featurise_s")

@@ -35,15 +35,17 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
 
 
 def spoken(
-    messages: Sequence[Message], waves: Sequence[np.ndarray], audio_part: Callable[..., Any]
+    messages: Sequence[Message],
+    waves: Sequence[Sequence[np.ndarray]],
+    audio_part: Callable[..., Any],
 ) -> list[dict[str, Any]]:
     """Turns whose content is a list of typed parts, in the order of the messages.
 
     Parameters
     ----------
     messages : sequence of Message
-    waves : sequence of numpy.ndarray
-        Rendered clips, each of shape (samples,), in the order of the audio parts.
+    waves : sequence of sequence of numpy.ndarray
+        For each audio part, in order, the pieces it is heard in, each of shape (samples,).
     audio_part : callable
         Waveform -> the part as the processor wants it.
     """
@@ -76,11 +78,11 @@ def base64_part(wave: np.ndarray, rate: int) -> dict[str, Any]:
 
 
 def _parts(
-    message: Message, waves: Iterator[np.ndarray], audio_part: Callable[..., Any]
+    message: Message, waves: Iterator[Sequence[np.ndarray]], audio_part: Callable[..., Any]
 ) -> Iterator[dict[str, Any]]:
     for part in message.parts:
         if isinstance(part, Audio):
-            yield audio_part(next(waves))
+            yield from map(audio_part, next(waves))
         else:
             yield {"type": "text", "text": part.text}
 

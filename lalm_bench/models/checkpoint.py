@@ -15,6 +15,8 @@ from lalm_bench.models.families import EXTRAS
 from lalm_bench.types import Json
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
+# Low-rank weights beside those of the network.
+_ADAPTERS = ("adapter_model.safetensors", "*/adapter_model.safetensors")
 _INDEX = tuple(f"{name}.index.json" for name in _WHOLE)
 
 
@@ -78,8 +80,8 @@ class Checkpoint:
         """
         lacking = self._weights_missing()
         extra = EXTRAS.get(self.class_name() or "")
-        if extra and importlib.util.find_spec(extra.package) is None:
-            lacking.append(extra.instruction(self.path))
+        if extra is not None:
+            lacking += extra.missing(self.path)
         if self.gguf_file and importlib.util.find_spec("gguf") is None:
             lacking.append("model.gguf_file needs the package gguf: run 'pip install gguf'")
         return lacking
@@ -108,6 +110,7 @@ class Checkpoint:
         here = self.folder()
         if self.is_local:
             files = _weights(here, self.gguf_file) if here else []
+            files += [f for where in _ADAPTERS for f in here.glob(where)] if here else []
             return {"content": folder_digest(here, files) if here else None}
         file = {"file": self.gguf_file} if self.gguf_file else {}
         return {"repo": self.path, "commit": here.name if here else None, **file}

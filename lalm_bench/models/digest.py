@@ -55,7 +55,7 @@ def _digest(folder: Path, small: _Stamped, weights: _Stamped) -> str:
     for file, _, _ in small:
         _add(hasher, file.relative_to(folder).as_posix(), file.read_bytes())
     for file, _, _ in weights:
-        _add(hasher, file.name, weights_digest(file))
+        _add(hasher, file.relative_to(folder).as_posix(), weights_digest(file))
     return hasher.hexdigest()
 
 

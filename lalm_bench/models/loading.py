@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -73,15 +74,27 @@ def load_network(
         options["attn_implementation"] = attn_implementation
     if gguf_file is not None:
         options["gguf_file"] = gguf_file
+    if device.startswith("cuda"):
+        settle_cuda()
     # Extractors repeat one piece of advice for every clip; what matters is raised as an error.
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         network = network_class.from_pretrained(folder, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(f"{folder}: cannot load {class_name} ({one_line(error)})") from error
     return network.to(device).eval()
+
+
+def settle_cuda() -> None:
+    """Settings of the process that suit batches of changing size."""
+    import torch
+
+    # Blocks that grow: large batches follow many small ones, whose freed memory would not fit them.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    # Featurising runs in threads of ours; threads inside its operations would fight for the cores.
+    torch.set_num_threads(1)
 
 
 def load_processor(auto_class: str, folder: Path, **options: Any) -> Any:
@@ -96,8 +109,25 @@ def load_processor(auto_class: str, folder: Path, **options: Any) -> Any:
 
     try:
         return getattr(transformers, auto_class).from_pretrained(folder, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(f"{folder}: cannot load its {auto_class} ({one_line(error)})") from error
+
+
+def load_adapter(network: Any, folder: Path, subfolder: str) -> None:
+    """Low-rank weights from a subfolder of the checkpoint.
+
+    Raises
+    ------
+    ModelError
+        They are not there, do not fit, or the package peft is missing.
+    """
+    try:
+        network.load_adapter(str(folder), adapter_kwargs={"subfolder": subfolder})
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder}: cannot load its low-rank weights {subfolder} ({one_line(error)}); set "
+            "model.adapter='' for a checkpoint without any"
+        ) from error
 
 
 def read_template(wanted: str | None) -> str | None:

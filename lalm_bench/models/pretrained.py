@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lalm_bench.errors import ConfigError, ModelError
 from lalm_bench.models.base import ModelBase
@@ -17,7 +18,13 @@ from lalm_bench.models.loading import (
     pick_device,
     read_template,
 )
-from lalm_bench.types import Json, Runtime
+from lalm_bench.types import Json, Request, Response, Runtime
+
+if TYPE_CHECKING:
+    from lalm_bench.engine.stream import Batch, Prepared
+
+# Encoded audio kept in memory, bytes: requests on one clip are neighbours, so little is enough.
+_AUDIO_MEMORY = 1 << 30
 
 
 @dataclass(kw_only=True)
@@ -61,7 +68,10 @@ class Pretrained(ModelBase):
 
     network: Any = field(default=None, init=False, repr=False)
     template: str | None = field(default=None, init=False, repr=False)
+    resident: Any = field(default=None, init=False, repr=False)
     _runtime: Runtime = field(default=Runtime(), init=False, repr=False)
+    _budget: Any = field(default=None, init=False, repr=False)
+    _traffic: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         demand(self.dtype, "dtype", DTYPES)
@@ -120,6 +130,76 @@ class Pretrained(ModelBase):
 
     def _choose_template(self, processor: Any, folder: Path) -> None:
         self.template = read_template(self.chat_template) or own_template(processor, folder)
+
+    def _reside(self, tokenizer: Any, listener: Any = None) -> None:
+        """Put everything between features and answers around the loaded network."""
+        from lalm_bench.engine.budget import Budget
+        from lalm_bench.engine.decode import TokenFacts
+        from lalm_bench.engine.fuse import fuse
+        from lalm_bench.engine.resident import Resident
+        from lalm_bench.engine.stream import Traffic
+        from lalm_bench.models.options import OptionComparison
+
+        network, runtime = self.network, self._runtime
+        self.resident = Resident(
+            network,
+            tokenizer,
+            TokenFacts.of(network.generation_config, tokenizer),
+            listener,
+            self._encoded() if listener is not None and runtime.reuse_audio else None,
+            graphs=runtime.graphs,
+        )
+        if runtime.fuse and network.device.type == "cuda":
+            fuse(network)
+        self._options = OptionComparison(self.resident)
+        self._budget = Budget(network.device, runtime.batch_tokens)
+        self._traffic = Traffic()
+
+    def _encoded(self) -> Any:
+        import transformers
+
+        from lalm_bench.engine.vectors import EncodedAudio
+        from lalm_bench.identity import canonical
+
+        runtime = self._runtime
+        identity = canonical([self.identity(), transformers.__version__]).decode()
+        folder = None if runtime.audio_cache is None else Path(runtime.audio_cache).expanduser()
+        return EncodedAudio(identity, _AUDIO_MEMORY, folder, int(runtime.audio_cache_gb * 1e9))
+
+    def _stream(
+        self,
+        order: Sequence[Request],
+        prepare: Callable[[Request], Prepared],
+        alike: Callable[[Prepared], Hashable] = lambda item: None,
+    ) -> Iterator[Response]:
+        from lalm_bench.engine.stream import stream
+
+        yield from stream(
+            order,
+            prepare,
+            self._begin,
+            runtime=self._runtime,
+            budget=self._budget,
+            traffic=self._traffic,
+            alike=alike,
+        )
+
+    def _begin(self, first: Prepared) -> Batch:
+        if first.request.generation.mode == "generate":
+            answers: Batch = self.resident.answers()
+            return answers
+        return self._options.comparison(first.request.generation.mode)
+
+    def report(self) -> dict[str, Json]:
+        """Speed, waste, waiting and memory events of all that was answered so far."""
+        if self.resident is None:
+            return {}
+        return {
+            **self._traffic.report(),
+            **self.resident.report(),
+            "batch_tokens": self._budget.tokens,
+            "out_of_memory": self._budget.halved,
+        }
 
     def _demand_loaded(self) -> None:
         if self.network is None:
