@@ -237,10 +237,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Metrics:
-    """`values` is flat (name -> number or None) and goes to the tracker; `analysis` may nest."""
+    """`values` is flat (name -> number or None) and goes to the tracker; `analysis` may nest.
+
+    `headline` names the values that a reader sees first, where they are not accuracy and its kin.
+    """
 
     values: dict[str, float | int | None]
     analysis: dict[str, Json]
+    headline: tuple[str, ...] = ()
 
 
 # --------------------------------------------------------------------------- the parts of a run
