@@ -137,15 +137,15 @@ def _resize(config: Any, sizes: dict[str, Any]) -> None:
         config.head_dim = sizes["hidden_size"] // sizes["num_attention_heads"]
 
 
-def clips(folder: Path, count: int, seed: int = 0) -> list[str]:
-    """Recordings of 5 to 15 s."""
+def clips(folder: Path, count: int, shortest: float = 5, longest: float = 15) -> list[str]:
+    """Recordings of `shortest` to `longest` seconds."""
     import soundfile
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     paths = []
     for n in range(count):
-        wave = rng.normal(0, 0.1, round(RATE * rng.uniform(5, 15)))
-        paths.append(str(folder / f"{seed}_{n}.wav"))
+        wave = rng.normal(0, 0.1, round(RATE * rng.uniform(shortest, longest)))
+        paths.append(str(folder / f"{longest}_{n}.wav"))
         soundfile.write(paths[-1], wave, RATE)
     return paths
 
@@ -332,9 +332,12 @@ def reuse_speed(model: HFModel, paths: Sequence[str], questions: Sequence[str]) 
             took[name] = min(seconds, took.get(name, seconds))
             stages[name] = _stages(given[name])
     model.resident._encoded = kept
+    slow = plain(model, asked[:: max(len(asked) // 8, 1)][:8])
     equal = [given["reused"][k].text == given["separate"][k].text for k in given["reused"]]
     return {
         "clips": len(paths),
+        "plain_ms_per_clip": 8000 * slow,
+        "share_of_plain": took["reused"] / len(paths) / (8 * slow),
         "reused_ms_per_clip": 1000 * took["reused"] / len(paths),
         "separate_ms_per_clip": 1000 * took["separate"] / len(paths),
         "share": took["reused"] / took["separate"],
@@ -377,6 +380,12 @@ def out_of_memory(model: HFModel, paths: Sequence[str], questions: Sequence[str]
     }
 
 
+# Clips of each figure, and the share of them.
+USES = {
+    "answer": [("5-15", 1)],
+    "reuse": [("5-15", 4), ("25-30", 8)],
+    "memory": [("5-15", 2)],
+}
 PARTS = {"answer": answer_speed, "reuse": reuse_speed, "memory": out_of_memory}
 
 
@@ -385,23 +394,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--family", nargs="*", choices=PUBLISHED, default=list(PUBLISHED))
     parser.add_argument("--items", type=int, default=256)
-    parser.add_argument("--workers", type=int, default=12)
+    parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=["answer", "reuse"])
     chosen = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        paths = clips(Path(folder), chosen.items)
+        recordings = {
+            heard: clips(Path(folder), chosen.items, *map(float, heard.split("-")))
+            for heard in ("5-15", "25-30")
+        }
         for family in chosen.family:
             checkpoint = tiny.build(family, Path(folder))
             model = RandomWeights(name=family, path=str(checkpoint))
             model.load(Runtime("cuda", workers=chosen.workers))
             billions = sum(p.numel() for p in model.network.parameters()) / 1e9
-            questions = texts(model, paths[0], 8)
+            questions = texts(model, recordings["5-15"][0], 8)
             for part in chosen.only:
-                count = chosen.items if part == "answer" else chosen.items // 4
-                found = PARTS[part](model, paths[:count], questions)
-                rows.append({"family": family, "billions": billions, "figure": part, **found})
-                print(json.dumps(rows[-1], default=str), flush=True)
+                for heard, count in USES[part]:
+                    used = recordings[heard][: chosen.items // count]
+                    found = PARTS[part](model, used, questions)
+                    row = {"family": family, "billions": billions, "figure": part, "clips_s": heard}
+                    rows.append({**row, **found})
+                    print(json.dumps(rows[-1], default=str), flush=True)
             del model
             torch.cuda.empty_cache()
     print(table(rows))
@@ -414,17 +428,19 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         " padding | idle | 8 prompts |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    shares = {r["family"]: r["share"] for r in rows if r["figure"] == "reuse"}
+    shares: dict[str, list[str]] = {}
+    for row in rows:
+        if row["figure"] == "reuse":
+            shares.setdefault(row["family"], []).append(f"{row['share']:.2f} ({row['clips_s']} s)")
     for row in rows:
         if row["figure"] != "answer":
             continue
         stages = " / ".join(f"{row['stages_ms'][s]:.1f}" for s in ("encoder", "prefill", "decode"))
-        share = shares.get(row["family"])
         lines.append(
             f"| {row['family']} ({row['billions']:.2f} B) | {row['ms_per_item']:.1f} "
             f"| {row['times_plain']:.1f} | {row['floor_ms']:.1f} | {row['over_floor']:.2f} "
             f"| {stages} | {row['padding_waste']:.1%} | {row['idle_share']:.1%} "
-            f"| {'' if share is None else f'{share:.2f}'} |"
+            f"| {', '.join(shares.get(row['family'], []))} |"
         )
     return "\n".join(lines)
 

@@ -127,8 +127,9 @@ def _runtime(values: dict[str, Any]) -> Runtime:
     _demand(not unknown, f"runtime.{', runtime.'.join(sorted(unknown))}: no such setting")
     workers = values["workers"]
     if workers is None:
-        # One core stays with the thread that drives the model.
-        workers = min(max(_cores() - 1, 1), 16)
+        # One core stays with the thread that drives the model. More than four threads take the
+        # interpreter from it more often than they save it from waiting.
+        workers = min(max(_cores() - 1, 1), 4)
     settings = Runtime(**{**values, "workers": workers})
     for name in ("batch_size", "workers", "batch_tokens"):
         value = getattr(settings, name)

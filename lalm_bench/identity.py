@@ -16,8 +16,9 @@ from lalm_bench.randomness import derive
 from lalm_bench.types import Generation, Json, Message, Request, Text
 
 _RUN_PARTS = ("task", "model", "intervention", "pruning", "generation", "seed", "limit")
-# Where data lies is not what it is: its bytes enter the fingerprint and the audio digests.
-_PLACES = frozenset({"root", "audio_root", "annotations", "dataset"})
+# Where data lies is not what it is: its bytes enter the fingerprint and the audio digests. How
+# fast, how patiently and for what price a server is asked is not what it answers.
+_PLACES = frozenset({"root", "audio_root", "annotations", "dataset", "endpoint"})
 
 
 def _hash(payload: bytes, size: int = 16) -> str:

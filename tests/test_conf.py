@@ -17,6 +17,7 @@ PARSERS = [p.stem for p in sorted((CONF / "task" / "parser").glob("*.yaml"))]
 NEEDED = {
     ("task", "mcq"): ["task.dataset=questions.jsonl"],
     ("model", "hf"): ["model.path=checkpoint"],
+    ("model", "api"): ["model.served_name=stand-in"],
 }
 
 

@@ -95,6 +95,8 @@ def settle_cuda() -> None:
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     # Featurising runs in threads of ours; threads inside its operations would fight for the cores.
     torch.set_num_threads(1)
+    # They also hold the interpreter that the thread which drives the GPU needs for each launch.
+    sys.setswitchinterval(2e-4)
 
 
 def load_processor(auto_class: str, folder: Path, **options: Any) -> Any:
