@@ -62,6 +62,9 @@ class Reader:
         self._listener = listener
         self._pad_id = pad_id
         self._head = network.get_output_embeddings()
+        # Windows count padding, and there is some between a shared beginning and its ends.
+        kinds = getattr(network.config.get_text_config(), "layer_types", None) or ()
+        self._may_share = "sliding_attention" not in kinds
         # Tokens read, without and with the padding between them.
         self.tokens = self.tokens_padded = 0
 
@@ -100,7 +103,7 @@ class Reader:
 
     def _shared(self, rows: Sequence[Row]) -> list[tuple[Hashable, int]] | None:
         """Each row's beginning (identity, length), or None where sharing would not pay."""
-        if self._listener is None:
+        if self._listener is None or not self._may_share:
             return None
         found: list[tuple[Hashable, int]] = []
         for row in rows:

@@ -28,22 +28,25 @@ def summarise(decisions: pd.DataFrame, groups: Sequence[str] = ()) -> Metrics:
     ----------
     decisions : DataFrame
         Columns `target`, `target_text`, `label` (None when invalid), `correct` (0/1),
-        `n_options`, `cluster`, `stage`, `conflict`; optionally `answer_type`, the groups, and
-        `correct[<parser>]`.
+        `n_options`, `cluster`, `stage`, `conflict`; optionally `answer_type`, the groups,
+        `correct[<rule>]` (NaN where a rule decided nothing), and `id`: rows with one id are one
+        item asked several times, and count as one.
     groups : sequence of str
         Further columns to break accuracy down by.
     """
-    table = decisions
-    n = len(table)
-    if not n:
+    if not len(decisions):
         return Metrics({"n": 0, "accuracy": None}, {})
+    table = decisions.assign(weight=_weights(decisions))
+    weight = table["weight"].to_numpy()
+    n = round(weight.sum())
     correct = table["correct"].to_numpy(dtype=float)
     predicted = table["label"].astype(object).where(table["label"].notna(), INVALID)
     options = table["n_options"].to_numpy(dtype=float)
-    accuracy = float(correct.mean())
-    chance = float((1 / options).mean())
-    low, high = wilson(correct.sum(), n)
-    robust = cluster_mean(correct, table["cluster"].to_numpy())
+    hits = _hits(correct, weight, n)
+    accuracy = hits / n
+    chance = float(weight @ (1 / options) / n)
+    low, high = wilson(hits, n)
+    robust = cluster_mean(*_by_item(table))
     valid = (predicted != INVALID).to_numpy()
     answers = table["target"].value_counts()
     constant = _best_constant(table)
@@ -56,19 +59,21 @@ def summarise(decisions: pd.DataFrame, groups: Sequence[str] = ()) -> Metrics:
         "accuracy_cluster_low": robust.low,
         "accuracy_cluster_high": robust.high,
         "accuracy_cluster_stderr": robust.stderr,
-        "accuracy_balanced": float(table.groupby("target", observed=True)["correct"].mean().mean()),
-        "accuracy_valid_only": float(correct[valid].mean()) if valid.any() else None,
+        "accuracy_balanced": _balanced(table),
+        "accuracy_valid_only": _mean(correct[valid], weight[valid]),
         "chance": chance,
         "chance_corrected": chance_corrected(accuracy, chance),
         "best_constant_answer": constant["accuracy"],
-        "invalid_rate": float(1 - valid.mean()),
-        "conflict_rate": float(table["conflict"].mean()),
+        "invalid_rate": float(weight @ ~valid / n),
+        "conflict_rate": float(weight @ table["conflict"].to_numpy(dtype=float) / n),
         "answer_entropy_bits": entropy_bits(answers.to_numpy()),
         "prediction_entropy_bits": entropy_bits(predicted.value_counts().to_numpy()),
     }
-    for column in table.columns:
-        if column.startswith("correct["):
-            values[f"accuracy{column.removeprefix('correct')}"] = float(table[column].mean())
+    if len(table) != n:
+        values["n_answers"] = len(table)
+    rates = [column for column in table.columns if column.startswith("correct[")]
+    for column in rates:
+        values[f"accuracy{column.removeprefix('correct')}"] = _mean(table[column], weight)
     analysis: dict[str, Json] = {
         "best_constant_answer": constant,
         "parse_stages": _shares(table["stage"]),
@@ -78,20 +83,62 @@ def summarise(decisions: pd.DataFrame, groups: Sequence[str] = ()) -> Metrics:
     }
     for column in dict.fromkeys((*groups, *_ALWAYS)):
         if column in table.columns:
-            analysis[f"by_{column}"] = _breakdown(table, column)
+            analysis[f"by_{column}"] = _breakdown(table, column, rates)
     return Metrics(values, analysis)
 
 
+def _weights(table: pd.DataFrame) -> Any:
+    """One item counts once, however many requests asked it."""
+    if "id" not in table or table["id"].is_unique:
+        return np.ones(len(table))
+    return 1 / table.groupby("id")["id"].transform("size").to_numpy(dtype=float)
+
+
+def _by_item(table: pd.DataFrame) -> tuple[Any, Any]:
+    """Each item's share of right answers, and its cluster."""
+    if "id" not in table or table["id"].is_unique:
+        return table["correct"].to_numpy(dtype=float), table["cluster"].to_numpy()
+    items = table.groupby("id", sort=False)
+    return items["correct"].mean().to_numpy(), items["cluster"].first().to_numpy()
+
+
+def _hits(correct: Any, weight: Any, n: int) -> float:
+    """Items answered right; rounded, since three thirds must not make more than one item."""
+    return min(round(float(weight @ correct), 9), float(n))
+
+
+def _mean(values: Any, weight: Any) -> float | None:
+    """Weighted mean over what is known; None when nothing is."""
+    numbers = np.asarray(values, dtype=float)
+    known = ~np.isnan(numbers)
+    total = float(weight[known].sum())
+    return float(weight[known] @ numbers[known] / total) if total else None
+
+
+def _balanced(table: pd.DataFrame) -> float:
+    """Mean over the right labels of the accuracy where they are right."""
+    hits = (table["correct"] * table["weight"]).groupby(table["target"], observed=True).sum()
+    return float((hits / table.groupby("target", observed=True)["weight"].sum()).mean())
+
+
 def _best_constant(table: pd.DataFrame) -> dict[str, Any]:
-    """The label, or the option text, that scores best when it is always given."""
+    """The label, or the option text, that scores best when it is always given.
+
+    Where the order of options was changed, a place stands for the label that was shown there.
+    """
     best: dict[str, Any] = {"by": None, "answer": None, "accuracy": 0.0}
-    for column, kind in (("target", "label"), ("target_text", "text")):
-        counts = table[column].value_counts()
+    place = "target_position" in table
+    total = float(table["weight"].sum())
+    for column, kind in (
+        ("target_position" if place else "target", "place" if place else "label"),
+        ("target_text", "text"),
+    ):
+        counts = table.groupby(column, observed=True)["weight"].sum()
         # Ties go to the first in alphabetical order, so that two equal runs name the same answer.
         top = counts[counts == counts.max()].sort_index()
-        if len(top) and top.iloc[0] / len(table) > best["accuracy"]:
-            share = float(top.iloc[0] / len(table))
-            best = {"by": kind, "answer": str(top.index[0]), "accuracy": share}
+        if len(top) and top.iloc[0] / total > best["accuracy"]:
+            answer = int(top.index[0]) + 1 if kind == "place" else top.index[0]
+            best = {"by": kind, "answer": str(answer), "accuracy": float(top.iloc[0] / total)}
     return best
 
 
@@ -102,24 +149,27 @@ def _shares(column: pd.Series[Any]) -> list[Json]:
     return [{"value": _plain(k), "count": int(v), "rate": int(v) / total} for k, v in ordered]
 
 
-def _breakdown(table: pd.DataFrame, column: str) -> list[Json]:
+def _breakdown(table: pd.DataFrame, column: str, rates: Sequence[str]) -> list[Json]:
     rows: list[Json] = []
     for value, part in table.groupby(column, observed=True, sort=True):
-        hits = float(part["correct"].sum())
-        low, high = wilson(hits, len(part))
-        rows.append(
-            {
-                "value": _plain(value),
-                "n": len(part),
-                "correct": int(hits),
-                "accuracy": hits / len(part),
-                "low": low,
-                "high": high,
-                "chance": float((1 / part["n_options"].to_numpy(dtype=float)).mean()),
-                "best_constant_answer": _best_constant(part)["accuracy"],
-                "invalid_rate": float(part["label"].isna().mean()),
-            }
-        )
+        weight = part["weight"].to_numpy()
+        n = round(weight.sum())
+        hits = _hits(part["correct"].to_numpy(dtype=float), weight, n)
+        low, high = wilson(hits, n)
+        row: dict[str, Json] = {
+            "value": _plain(value),
+            "n": n,
+            "correct": int(hits) if hits.is_integer() else hits,
+            "accuracy": hits / n,
+            "low": low,
+            "high": high,
+            "chance": float(weight @ (1 / part["n_options"].to_numpy(dtype=float)) / n),
+            "best_constant_answer": _best_constant(part)["accuracy"],
+            "invalid_rate": float(weight @ part["label"].isna().to_numpy() / n),
+        }
+        for rate in rates:
+            row[f"accuracy{rate.removeprefix('correct')}"] = _mean(part[rate], weight)
+        rows.append(row)
     return rows
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from lalm_bench.errors import ConfigError
 from lalm_bench.types import Choice
 
-_FIELDS = ("{question}", "{options}", "{labels}")
+_FIELDS = ("{question}", "{options}", "{choices}", "{labels}")
+_FIELD = re.compile("|".join(map(re.escape, _FIELDS)))
 
 
 def check(template: str, where: str) -> None:
@@ -16,7 +18,7 @@ def check(template: str, where: str) -> None:
     Parameters
     ----------
     template : str
-        Text with `{question}`, and usually `{options}` and `{labels}`.
+        Text with `{question}`, and usually `{options}` or `{choices}`, and `{labels}`.
     where : str
         Name of the setting, for the message.
     """
@@ -29,20 +31,23 @@ def check(template: str, where: str) -> None:
 def render(template: str, question: str, choices: Sequence[Choice]) -> str:
     """Fill the template; braces inside the question or the options stay as they are.
 
-    `{options}` becomes one `label. text` line per option, `{labels}` the labels joined by ", ".
+    `{options}` becomes one `label. text` line per option, `{choices}` the same in one line as
+    "(label) text", `{labels}` the labels joined by ", ".
 
     Examples
     --------
     >>> render("{question} [{labels}]", "Which?", [Choice("A", "x"), Choice("B", "y")])
     'Which? [A, B]'
+    >>> render("{question} {choices}", "Which?", [Choice("a", "x"), Choice("b", "{labels}")])
+    'Which? (a) x (b) {labels}'
     """
-    options = "\n".join([f"{c.label}. {c.text}" for c in choices])
-    labels = ", ".join([c.label for c in choices])
-    head, found, tail = template.partition("{question}")
-    filled = [
-        part.replace("{options}", options).replace("{labels}", labels) for part in (head, tail)
-    ]
-    return filled[0] + (question if found else "") + filled[1]
+    values = {
+        "{question}": question,
+        "{options}": "\n".join([f"{c.label}. {c.text}" for c in choices]),
+        "{choices}": " ".join([f"({c.label}) {c.text}" for c in choices]),
+        "{labels}": ", ".join([c.label for c in choices]),
+    }
+    return _FIELD.sub(lambda match: values[match[0]], template)
 
 
 def letter(index: int) -> str:

@@ -1,20 +1,22 @@
-"""What every multiple-choice benchmark shares: one request an item, a label, right or wrong.
+"""What every multiple-choice benchmark shares: options in an order, a label, right or wrong.
 
 A new benchmark subclasses `MultipleChoice`, implements `samples`, and names its groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lalm_bench import prompts
-from lalm_bench.parsing import Parser
+from lalm_bench.parsing import Parsed, Parser
+from lalm_bench.tasks import option_order
 from lalm_bench.types import (
     Audio,
     AudioSource,
+    Choice,
     Generation,
     Json,
     Message,
@@ -39,13 +41,19 @@ class MultipleChoice:
     name : str
         Folder and MLflow name of the task.
     prompt : str
-        Template with `{question}`, `{options}` and `{labels}`.
+        Template with `{question}`, `{options}` or `{choices}`, and `{labels}`.
     parser : Parser
         Text -> label.
     compare_parsers : mapping of name to Parser
         Further rules (a seed's own) whose accuracy is reported beside the headline.
     groups : sequence of str
         Keys of `Sample.meta` by which accuracy is broken down.
+    options : str
+        Order of the options: `fixed`, `shuffled` (seeded per item) or `circular` (every rotation).
+    options_seed : int
+        Of the shuffle.
+    references : sequence of mapping
+        Published numbers: value, number, model, source.
     """
 
     name: str
@@ -54,9 +62,13 @@ class MultipleChoice:
     compare_parsers: dict[str, Parser] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     max_new_tokens: int = 16
+    options: str = option_order.MODES[0]
+    options_seed: int = 7
+    references: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         prompts.check(self.prompt, "task.prompt")
+        option_order.check(self.options)
         self.groups = tuple(self.groups)
 
     def missing(self, audio: bool) -> list[str]:
@@ -76,36 +88,87 @@ class MultipleChoice:
         return {}
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
-        """One user turn: the clips, then the rendered question."""
-        text = prompts.render(self.prompt, sample.question, sample.choices)
+        """One user turn for each order of the options: the clips, then the rendered question."""
         heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
-        messages = (Message("user", (*heard, Text(text))),)
-        return [Request(sample.id, messages, sample.choices, sample.question, generation)]
+        asked = []
+        for order in option_order.arrangements(self.options, sample, self.options_seed):
+            shown = order.shown(sample.choices)
+            text = prompts.render(self.prompt, sample.question, shown)
+            messages = (Message("user", (*heard, Text(text))),)
+            asked.append(
+                Request(sample.id, messages, shown, sample.question, generation, order.variant)
+            )
+        return asked
 
     def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:
-        """Parse each answer; `values["correct"]` is 1.0 or 0.0."""
-        scores = []
-        for response in responses:
-            parsed = self.parser(response.text, sample.choices)
-            values = {"correct": float(parsed.label == sample.target)}
-            for name, parser in self.compare_parsers.items():
-                other = parser(response.text, sample.choices)
-                values[f"correct[{name}]"] = float(other.label == sample.target)
-            scores.append(
-                Score(
-                    sample.id,
-                    parsed.label,
-                    parsed.stage,
-                    values,
-                    invalid=parsed.label is None,
-                    conflict=parsed.conflict,
-                    variant=response.variant,
-                )
-            )
-        return scores
+        """Parse each answer; `values["correct"]` is 1.0 or 0.0.
+
+        Labels are the item's own, whatever stood where. Where the order of options is changed,
+        `position` (NaN when invalid) and `target_position` say which place was named and which was
+        right, from 0. Of two options with one text, each is as right as the other.
+        """
+        orders = option_order.arrangements(self.options, sample, self.options_seed)
+        known = {order.variant: order for order in orders}
+        return [
+            self._score(sample, response, known.get(response.variant, orders[0]))
+            for response in responses
+        ]
+
+    def further_values(self, sample: Sample, text: str, label: str | None) -> dict[str, float]:
+        """More per-item values, the same names for every item; `label` is the item's own."""
+        return {}
 
     def metrics(self, decisions: pd.DataFrame) -> Metrics:
         """Accuracy with intervals, chance, constant answers, breakdowns and confusion."""
+        from lalm_bench.metrics import option_order as robustness
         from lalm_bench.metrics.multiple_choice import summarise
 
-        return summarise(decisions, self.groups)
+        metrics = summarise(decisions, self.groups)
+        if self.options != "fixed" and len(decisions):
+            robustness.add(metrics, decisions)
+        return metrics
+
+    def _score(self, sample: Sample, response: Response, order: option_order.Arrangement) -> Score:
+        shown = order.shown(sample.choices)
+        parsed = _parse(self.parser, response.text, shown)
+        label = _own_label(sample, parsed.label, order)
+        values = {"correct": float(label == sample.target)}
+        for name, parser in self.compare_parsers.items():
+            other = _own_label(sample, _parse(parser, response.text, shown).label, order)
+            values[f"correct[{name}]"] = float(other == sample.target)
+        values |= self.further_values(sample, response.text, label)
+        if self.options != "fixed":
+            labels = [choice.label for choice in sample.choices]
+            named = parsed.label
+            values["position"] = float("nan") if named is None else float(labels.index(named))
+            values["target_position"] = float(order.order.index(labels.index(sample.target)))
+        return Score(
+            sample.id,
+            label,
+            parsed.stage,
+            values,
+            invalid=label is None,
+            conflict=parsed.conflict,
+            variant=response.variant,
+        )
+
+
+def _parse(parser: Parser, text: str, shown: Sequence[Choice]) -> Parsed:
+    parsed = parser(text, shown)
+    if parsed.label is None:
+        unique = {choice.text: choice for choice in reversed(shown)}
+        if len(unique) < len(shown):  # an option's text cannot tell two equal options apart
+            return parser(text, [c for c in shown if unique[c.text] is c])
+    return parsed
+
+
+def _own_label(sample: Sample, label: str | None, order: option_order.Arrangement) -> str | None:
+    """The item's label of the option that stood where `label` was shown."""
+    if label is None:
+        return None
+    choices = sample.choices
+    place = next(p for p, choice in enumerate(choices) if choice.label == label)
+    text = choices[order.order[place]].text
+    # The target stands for all options with its text; else the first one does.
+    same = [choice.label for choice in choices if choice.text == text]
+    return sample.target if sample.target in same else same[0]

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.types import AudioRef, Choice, Metrics, Sample
+from lalm_bench.types import AudioRef, Choice, Json, Metrics, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TRACKS = ("Animal", "Emotion", "Gender", "Language")
 HOPS = ("single", "multi")
+IDS = ("stem", "index")
 _OPTION = re.compile(r"\(([a-z])\)\s+(.*?)\s*(?=\([a-z]\)\s|$)", re.S)
 
 
@@ -36,16 +37,22 @@ class Sakura(MultipleChoice):
         `all`, or one of animal, emotion, gender, language.
     hop : str
         `both`, `single` or `multi`.
+    ids : str
+        `stem`: items are called by their file's name. `index`: by its place among the track's
+        sorted file names, from 0, as in result files of the audio faithfulness study.
     """
 
     root: str
     track: str = "all"
     hop: str = "both"
+    ids: str = IDS[0]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._tracks = _pick("task.track", self.track.capitalize(), TRACKS, "All")
         self._hops = _pick("task.hop", self.hop, HOPS, "both")
+        if self.ids not in IDS:
+            raise ConfigError(f"task.ids={self.ids} must be one of {', '.join(IDS)}")
 
     def inputs(self) -> list[Path]:
         """The tables of the chosen tracks."""
@@ -64,14 +71,13 @@ class Sakura(MultipleChoice):
     def samples(self) -> Iterator[Sample]:
         """Items by track, clip (sorted by name) and hop."""
         for track, table in zip(self._tracks, self.inputs(), strict=True):
-            with open(table, newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-            for number, row in sorted(enumerate(rows, 2), key=lambda r: r[1].get("file") or ""):
+            rows = sorted(_rows(table), key=lambda row: row[1].get("file") or "")
+            for index, (number, row) in enumerate(rows):
                 for hop in self._hops:
-                    yield self._sample(table, number, track, hop, row)
+                    yield self._sample(table, number, index, track, hop, row)
 
     def _sample(
-        self, table: Path, number: int, track: str, hop: str, row: dict[str, str]
+        self, table: Path, number: int, index: int, track: str, hop: str, row: dict[str, str]
     ) -> Sample:
         where = f"{table} row {number}"
         try:
@@ -87,9 +93,9 @@ class Sakura(MultipleChoice):
                 f"{where} ({file}, {hop} hop): the answer {answer!r} is none of its options; "
                 "mend or drop the row"
             )
-        stem = Path(file).stem
+        name = str(index) if self.ids == "index" else Path(file).stem
         return Sample(
-            f"sakura_{track.lower()}_{stem}_{hop}",
+            f"sakura_{track.lower()}_{name}_{hop}",
             (AudioRef(str(table.parent / "audio" / file)),),
             question,
             choices,
@@ -99,15 +105,32 @@ class Sakura(MultipleChoice):
         )
 
     def metrics(self, decisions: pd.DataFrame) -> Metrics:
-        """Shared metrics, plus accuracy by track and hop, and multi-hop given single-hop right."""
+        """Shared metrics, plus accuracy by track and hop, and multi-hop given single-hop right.
+
+        A hop counts as right when it is right in every order of its options that was asked.
+        `accuracy_<hop>` is the mean over items, `accuracy_<hop>_track_mean` that over tracks.
+        """
         metrics = super().metrics(decisions)
-        for hop, part in decisions.groupby("hop"):
+        if not len(decisions):
+            return metrics
+        items = decisions.groupby("id", sort=False).agg(
+            {"cluster": "first", "track": "first", "hop": "first", "correct": "mean"}
+        )
+        tracks: list[Json] = []
+        for hop, part in items.groupby("hop"):
+            by_track = part.groupby("track")["correct"].agg(["mean", "size"])
             metrics.values[f"accuracy_{hop}"] = float(part["correct"].mean())
-        wide = decisions.pivot_table(index="cluster", columns="hop", values="correct")
+            metrics.values[f"accuracy_{hop}_track_mean"] = float(by_track["mean"].mean())
+            tracks += [
+                {"track": t, "hop": hop, "n": int(n), "accuracy": float(mean)}
+                for t, mean, n in by_track.itertuples()
+            ]
+        metrics.analysis["by_track_and_hop"] = tracks
+        wide = items.pivot_table(index="cluster", columns="hop", values="correct")
         if set(HOPS) <= set(wide.columns):
             both = wide.dropna()
-            for name, condition in (("right", 1.0), ("wrong", 0.0)):
-                given = both[both["single"] == condition]
+            right = both["single"] == 1.0
+            for name, given in (("right", both[right]), ("wrong", both[~right])):
                 metrics.values[f"accuracy_multi_given_single_{name}"] = (
                     float(given["multi"].mean()) if len(given) else None
                 )
@@ -136,3 +159,15 @@ def _pick(name: str, wanted: str, known: tuple[str, ...], every: str) -> tuple[s
         names = ", ".join([every.lower(), *(k.lower() for k in known)])
         raise ConfigError(f"{name}={wanted.lower()} must be one of {names}")
     return (wanted,)
+
+
+def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Rows with the line they end in."""
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            return [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table}: not UTF-8 ({error.reason}); save the table as UTF-8") from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{table}: cannot be read ({error}); restore the published one") from error

@@ -146,6 +146,20 @@ def test_requests_with_and_without_audio_share_a_call(loaded, clips, chords, fam
     assert answers(loaded(family, 2, 2), requests[::-1]) == alone
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_questions_of_any_length_on_one_clip_share_its_encoding(loaded, clips, family):
+    questions = [QUESTIONS[0] * (1 + 3 * n) for n in range(4)]
+    requests = [
+        user(f"{i}{n}", clips[i], Text(text)) for i in (0, 2) for n, text in enumerate(questions)
+    ]
+    alone = singly(loaded(family), requests)
+    assert len(set(alone.values())) > 4
+    together = loaded(family, 8, 2)
+    before = together.report()["audio_encoded"]
+    assert answers(together, requests) == alone
+    assert together.report()["audio_encoded"] <= before + 2
+
+
 @pytest.mark.parametrize("family", MANY_CLIPS)
 def test_two_clips_in_a_request(loaded, clips, chords, family):
     first, second = chords[:2] if family in EQUAL_LENGTH else (clips[0], clips[2])

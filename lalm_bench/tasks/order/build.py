@@ -55,7 +55,7 @@ def build(rows: Iterable[Row], rules: NextEventRules) -> tuple[list[Record], Bui
             else:
                 counts[reason] += 1
         counts["events"] += len(events)
-        twins = _twins(events, rules.near_duplicate_ratio) if bases else {}
+        twins = find_twins(events, rules.near_duplicate_ratio) if bases else {}
         for base in bases:
             record = _question(name, base, events, twins, rules, shared, counts)
             if record is not None:
@@ -139,7 +139,7 @@ def _question(
     }
 
 
-def _twins(events: Sequence[Event], ratio: float | None) -> dict[int, set[int]]:
+def find_twins(events: Sequence[Event], ratio: float | None) -> dict[int, set[int]]:
     """Event index -> the events of the recording whose captions read almost the same."""
     found: dict[int, set[int]] = defaultdict(set)
     if ratio is None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from lalm_bench.errors import ConfigError
+from lalm_bench.tasks.order.timeline import Row
+from lalm_bench.types import Json
 
 # Setting -> (kind, least, greatest).
 _RANGES: dict[str, tuple[type, float, float]] = {
@@ -76,6 +79,13 @@ class NextEventRules:
                 f"compat rebuilds the published set, which {', '.join(changed)} would change; "
                 "drop one of the two"
             )
+
+    def build(self, rows: Iterable[Row]) -> tuple[list[dict[str, Any]], dict[str, Json]]:
+        """Questions from a strong-caption table, and what every filter dropped."""
+        from lalm_bench.tasks.order.build import build
+
+        records, report = build(rows, self)
+        return records, asdict(report)
 
 
 @dataclass(frozen=True, slots=True)

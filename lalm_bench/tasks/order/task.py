@@ -9,73 +9,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lalm_bench.errors import BenchError, DataError, one_line
-from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.tasks.order.build import Record, build
 from lalm_bench.tasks.order.rules import BuildReport, NextEventRules
-from lalm_bench.tasks.order.timeline import read_annotations
-from lalm_bench.tasks.records import parse_record, to_sample, write_records
-from lalm_bench.types import Json, Sample
+from lalm_bench.tasks.records import write_records
+from lalm_bench.tasks.strong_captions import StrongCaptions, TimelineMCQ, demand_questions
 
 
 @dataclass(kw_only=True)
-class McqOrder(NextEventRules, MultipleChoice):
-    """MCQ-ORDER over TACOS, or over any strong-caption table with the same columns.
-
-    Parameters
-    ----------
-    root : str
-        Folder that the download fills.
-    annotations : str
-        CSV with filename, text, onset and offset (seconds).
-    audio_root : str
-        Folder of the recordings.
-    """
-
-    root: str
-    annotations: str
-    audio_root: str
+class McqOrder(NextEventRules, TimelineMCQ):
+    """MCQ-ORDER over TACOS, or over any other source of strong captions."""
 
     def __post_init__(self) -> None:
         NextEventRules.__post_init__(self)
-        MultipleChoice.__post_init__(self)
-        self._report = BuildReport()
-
-    def missing(self, audio: bool) -> list[str]:
-        """The captions, and the recordings when the model hears."""
-        fetch = f"python -m lalm_bench.tasks.tacos {self.root}"
-        elsewhere = "or set task.root to the folder that has it"
-        needed = []
-        if not Path(self.annotations).is_file():
-            option = "" if audio else " --skip-audio"
-            needed.append(f"{self.annotations}: no such table; run `{fetch}{option}` {elsewhere}")
-        if audio and not Path(self.audio_root).is_dir():
-            needed.append(
-                f"{self.audio_root}: no such folder; run `{fetch}` (1.6 GB of audio) {elsewhere}"
-            )
-        return needed
-
-    def inputs(self) -> list[Path]:
-        """The strong captions."""
-        return [Path(self.annotations)]
-
-    def samples(self) -> list[Sample]:
-        """Questions ordered by recording and event."""
-        records, self._report = from_csv(self.annotations, self)
-        return [
-            to_sample(parse_record(record, self.annotations), self.audio_root, self.groups)
-            for record in records
-        ]
-
-    def report(self) -> dict[str, Json]:
-        """What every filter of the builder dropped."""
-        return asdict(self._report)
+        TimelineMCQ.__post_init__(self)
 
 
-def from_csv(path: str | Path, rules: NextEventRules) -> tuple[list[Record], BuildReport]:
+def from_csv(path: str | Path, rules: NextEventRules) -> tuple[list[dict[str, Any]], BuildReport]:
     """Questions from a strong-caption table.
 
     Raises
@@ -83,12 +36,9 @@ def from_csv(path: str | Path, rules: NextEventRules) -> tuple[list[Record], Bui
     DataError
         The table cannot be read, lacks a column or gives no question.
     """
-    records, report = build(read_annotations(path), rules)
-    if not records:
-        raise DataError(
-            f"{path}: {report}; loosen the filters or give a table with more events a recording"
-        )
-    return records, report
+    table = StrongCaptions(root="", annotations=str(path), audio_root="")
+    records, report = demand_questions(table, rules)
+    return records, BuildReport(**report)  # type: ignore[arg-type]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -49,6 +49,8 @@ class Event:
         Distinct (onset, offset) pairs.
     last_offset : float
         Seconds; when the last occurrence is over.
+    spans : tuple of (float, float)
+        Onset and offset of each occurrence, seconds, ascending.
     """
 
     index: int
@@ -58,6 +60,7 @@ class Event:
     offset: float
     occurrences: int
     last_offset: float
+    spans: tuple[tuple[float, float], ...]
 
     def as_record(self) -> dict[str, Any]:
         """The event under the published field names, in their order."""
@@ -171,17 +174,18 @@ def _events(grouped: dict[str, list[Region]]) -> tuple[Event, ...]:
         (min(regions, key=lambda r: (r.onset, r.row)), regions) for regions in grouped.values()
     ]
     firsts.sort(key=lambda pair: (pair[0].onset, pair[0].offset, pair[0].row))
-    return tuple(
-        [
-            Event(
-                index,
-                regions[0].text,
-                tuple(dict.fromkeys([r.text for r in regions])),
-                first.onset,
-                first.offset,
-                len({(r.onset, r.offset) for r in regions}),
-                max([r.offset for r in regions]),
-            )
-            for index, (first, regions) in enumerate(firsts)
-        ]
+    return tuple([_event(index, first, regions) for index, (first, regions) in enumerate(firsts)])
+
+
+def _event(index: int, first: Region, regions: list[Region]) -> Event:
+    spans = tuple(sorted({(r.onset, r.offset) for r in regions}))
+    return Event(
+        index,
+        regions[0].text,
+        tuple(dict.fromkeys([r.text for r in regions])),
+        first.onset,
+        first.offset,
+        len(spans),
+        max([r.offset for r in regions]),
+        spans,
     )
