@@ -97,8 +97,12 @@ class Slab(CacheLayerMixin):  # type: ignore[no-untyped-call]
         return self.get_seq_length()
 
     def resized(self, rows: Tensor | None, room: int) -> Slab:
-        """A new slab with the rows asked for (None: all) and `room` more tokens."""
+        """A new slab with the rows asked for (None: all) and `room` more tokens.
+
+        This one lets go of its own, so that a cache never exists twice.
+        """
         keys, values = self.keys, self.values
+        self.keys = self.values = keys.new_empty(0)
         if rows is not None:
             keys, values = keys[rows], values[rows]
         return Slab(_roomy(keys, room), _roomy(values, room), self.index)

@@ -64,7 +64,7 @@ class Reader:
         self._head = network.get_output_embeddings()
         # Windows count padding, and there is some between a shared beginning and its ends.
         kinds = getattr(network.config.get_text_config(), "layer_types", None) or ()
-        self._may_share = "sliding_attention" not in kinds
+        self.may_share = "sliding_attention" not in kinds
         # Tokens read, without and with the padding between them.
         self.tokens = self.tokens_padded = 0
 
@@ -76,7 +76,8 @@ class Reader:
         ----------
         rows : sequence of Row
         share : bool
-            Rows that begin with the same audio after the same words read that beginning once.
+            Rows that begin with the same audio after the same words read that beginning once;
+            wrong unless `may_share`.
         """
         begins = self._shared(rows) if share else None
         if begins is None:
@@ -103,7 +104,7 @@ class Reader:
 
     def _shared(self, rows: Sequence[Row]) -> list[tuple[Hashable, int]] | None:
         """Each row's beginning (identity, length), or None where sharing would not pay."""
-        if self._listener is None or not self._may_share:
+        if self._listener is None:
             return None
         found: list[tuple[Hashable, int]] = []
         for row in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +56,11 @@ class Resident:
         loaded = listener is not None and getattr(network, "_hf_peft_config_loaded", False)
         self._adapters: bool | None = True if loaded else None
 
+    @property
+    def shares(self) -> bool:
+        """True when prompts on the same audio read their common beginning once."""
+        return self._encoded is not None and self.reader.may_share
+
     def report(self) -> dict[str, Json]:
         """Padding waste of the prefill, how often audio was encoded, and whether graphs ran."""
         read, padded = self.reader.tokens, self.reader.tokens_padded
@@ -95,7 +100,7 @@ class Resident:
             Row(tokens_of(item.inputs), heard, item.audio)
             for item, heard in zip(items, vectors, strict=True)
         ]
-        read = self.reader.read(rows, share=self._encoded is not None)
+        read = self.reader.read(rows, share=self.shares)
         stages.mark("prefill")
         return read
 
@@ -109,37 +114,26 @@ class Resident:
     def _listen(self, items: Sequence[Prepared]) -> list[Tensor | None]:
         """What each item's audio became; equal audio is encoded once."""
         listener, kept = self._listener, self._encoded
-        vectors: list[Tensor | None] = [None] * len(items)
-        hearing = [i for i, item in enumerate(items) if item.audio is not None]
-        self._asked += len(hearing)
-        if listener is None or not hearing:
-            return vectors
-        if kept is None:
-            fresh = listener.encode([items[i].inputs for i in hearing])
-            self._encodings += len(hearing)
-            for i, vector in zip(hearing, fresh, strict=True):
-                vectors[i] = vector
-            return vectors
+        owners: dict[Hashable, int] = {}
+        names: list[Hashable] = [i if kept is None else item.audio for i, item in enumerate(items)]
+        for i, item in enumerate(items):
+            if item.audio is not None:
+                self._asked += 1
+                owners.setdefault(names[i], i)
+        if listener is None or not owners:
+            return [None] * len(items)
         # Held here as well: a small cache may forget a clip while its batch is under way.
-        known: dict[str, Tensor] = {}
-        missing: dict[str, int] = {}
-        for i in hearing:
-            audio = str(items[i].audio)
-            if audio in known or audio in missing:
-                continue
-            found = kept.get(audio, self.network.device)
-            if found is None:
-                missing[audio] = i
-            else:
-                known[audio] = found
-        fresh = listener.encode([items[i].inputs for i in missing.values()])
+        known: dict[Hashable, Tensor | None] = {}
+        if kept is not None:
+            known = {audio: kept.get(str(audio), self.network.device) for audio in owners}
+        missing = [audio for audio in owners if known.get(audio) is None]
+        fresh = listener.encode([items[owners[audio]].inputs for audio in missing])
         self._encodings += len(missing)
-        for audio, vector in zip(missing, fresh, strict=True):
-            kept.put(audio, vector)
-            known[audio] = vector
-        for i in hearing:
-            vectors[i] = known[str(items[i].audio)]
-        return vectors
+        for audio, vectors in zip(missing, fresh, strict=True):
+            known[audio] = vectors
+            if kept is not None:
+                kept.put(str(audio), vectors)
+        return [known.get(name) for name in names]
 
     def response(
         self, item: Prepared, text: str, finish: str, written: int, seconds: dict[str, float]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 _NAME = "audio"
@@ -40,7 +40,7 @@ class EncodedAudio:
         self._bytes = 0
         self._folder = folder
         self._disk = disk
-        self._on_disk: int | None = None
+        self._room = 0
 
     def get(self, audio: str, device: torch.device) -> Tensor | None:
         """Vectors of what `audio` (a digest of rendered clips) names, or None."""
@@ -54,8 +54,12 @@ class EncodedAudio:
         try:
             vectors = load_file(file)[_NAME].to(device)
             os.utime(file)
-        except (OSError, SafetensorError, KeyError):
-            return None  # not there, just evicted, or torn by a full disk: encode again
+        except OSError:
+            return None  # not there, or just evicted
+        except (SafetensorError, KeyError):
+            with contextlib.suppress(OSError):
+                file.unlink()  # torn by a failing disk: make way for a whole one
+            return None
         self._hold(audio, vectors)
         return vectors
 
@@ -65,13 +69,15 @@ class EncodedAudio:
         if self._folder is None:
             return
         file = self._file(audio)
-        size = vectors.numel() * vectors.element_size()
-        if size > self._disk or file.exists():
+        if file.exists():
+            return
+        content = save({_NAME: vectors.cpu().contiguous()})
+        if len(content) > self._disk:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._make_room(size)
+        self._make_room(len(content))
         partial = file.with_suffix(f".{os.getpid()}.partial")
-        save_file({_NAME: vectors.cpu().contiguous()}, partial)
+        partial.write_bytes(content)
         partial.replace(file)
 
     def _hold(self, audio: str, vectors: Tensor) -> None:
@@ -92,10 +98,9 @@ class EncodedAudio:
     def _make_room(self, size: int) -> None:
         """Delete the files that were used longest ago until `size` bytes fit."""
         assert self._folder is not None  # noqa: S101 - callers have looked
-        if self._on_disk is not None and self._on_disk + size <= self._disk:
-            self._on_disk += size
+        if size <= self._room:
+            self._room -= size
             return
-        # Other processes share the folder, so its size is counted anew whenever it seems full.
         files = []
         for file in self._folder.glob("*/*.safetensors"):
             with contextlib.suppress(OSError):
@@ -108,4 +113,5 @@ class EncodedAudio:
             with contextlib.suppress(OSError):
                 file.unlink()
             total -= bytes_
-        self._on_disk = total + size
+        # Other processes write here too, so before long the folder is counted anew.
+        self._room = min(self._disk - total - size, self._disk // 16)

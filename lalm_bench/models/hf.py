@@ -188,7 +188,7 @@ class HFModel(Pretrained):
         dtype = self.network.dtype
         inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items()}
         heard = self._listener.places(inputs["input_ids"][0]).nonzero()
-        beginning = int(heard[-1]) + 1 if len(heard) else 0
+        beginning = int(heard[-1]) + 1 if self.resident.shares and len(heard) else 0
         audio = self._heard(request)
         return Prepared(request, inputs, usage, audio=audio, beginning=beginning)
 
