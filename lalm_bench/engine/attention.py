@@ -1,9 +1,13 @@
-"""One query a row against grouped keys, without copying the keys for every query head."""
+"""Attention where transformers' own way wastes most of a GPU.
+
+Two cases: one query a row against grouped keys, and encoders that attend within short chunks.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers.integrations import sdpa_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -57,3 +61,57 @@ class _Ungrouped(nn.Module):
     """Tells `sdpa_attention_forward` that keys match queries already."""
 
     is_causal = False
+
+
+# Encoders look for "flash" in the name before they hand over the bounds of their chunks.
+CHUNKED = "lalm_bench_flash_chunks"
+
+
+def attend_in_chunks(network: nn.Module) -> None:
+    """Let audio encoders attend within all their chunks at once.
+
+    Without the package flash_attn they call attention chunk by chunk, in each layer: a hundred
+    calls for twenty clips, each waiting for the host.
+    """
+    ALL_ATTENTION_FUNCTIONS.register(CHUNKED, _within_chunks)
+    for module in network.modules():
+        if type(module).__name__.endswith("AudioEncoder"):
+            module.config._attn_implementation = CHUNKED  # type: ignore[union-attr]
+
+
+def _within_chunks(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    cu_seq_lens_q: Tensor,
+    max_length_q: int,
+    scaling: float,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Every token sees its own chunk, both ways.
+
+    Parameters
+    ----------
+    query, key, value : Tensor
+        (1, heads, tokens of all chunks, size).
+    cu_seq_lens_q : Tensor
+        (chunks + 1,): where chunks begin, and the end of the last.
+
+    Returns
+    -------
+    Tensor
+        (1, tokens, heads, size).
+    """
+    total = query.shape[2]
+    begins, lengths = cu_seq_lens_q[:-1], cu_seq_lens_q.diff()
+    offsets = torch.arange(max_length_q, device=query.device)
+    columns = (begins[:, None] + offsets).clamp(max=total - 1)
+    chunks = [t[0].transpose(0, 1)[columns].transpose(1, 2) for t in (query, key, value)]
+    seen = (offsets < lengths[:, None])[:, None, None, :]
+    attended = nn.functional.scaled_dot_product_attention(*chunks, attn_mask=seen, scale=scaling)
+    tokens = torch.arange(total, device=query.device)
+    chunk = torch.searchsorted(cu_seq_lens_q, tokens.to(cu_seq_lens_q.dtype), right=True) - 1
+    return attended[chunk, :, tokens - begins[chunk]][None], None

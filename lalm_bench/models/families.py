@@ -15,6 +15,7 @@ class Family:
     """Settings of `HFModel` that follow from `config.model_type`; see there for their meaning.
 
     `merges` and `trims_audio` are facts about the network: see `engine.listening.Listener`.
+    `attends_in_chunks`: its encoder hands over bounds of chunks, see `engine.attention`.
     `states_length`: unless told the clip's length, its processor pads to a window of minutes.
     """
 
@@ -28,6 +29,7 @@ class Family:
     merges: str | None = None
     trims_audio: bool = False
     states_length: bool = False
+    attends_in_chunks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,14 @@ FAMILIES = {
         batch_audio="equal_length", adapter="speech-lora", merges="model.embed_tokens_extend"
     ),
     "qwen2_5_omni": Family(
-        "Qwen2_5OmniThinkerForConditionalGeneration", max_audio_s=300, states_length=True
+        "Qwen2_5OmniThinkerForConditionalGeneration",
+        max_audio_s=300,
+        states_length=True,
+        attends_in_chunks=True,
     ),
     "qwen2_audio": Family(max_audio_s=30, trims_audio=True),
-    "qwen3_asr": Family(max_audios=1),
-    "qwen3_omni_moe": Family("Qwen3OmniMoeThinkerForConditionalGeneration"),
+    "qwen3_asr": Family(max_audios=1, attends_in_chunks=True),
+    "qwen3_omni_moe": Family("Qwen3OmniMoeThinkerForConditionalGeneration", attends_in_chunks=True),
     # Its tokenizer refuses a system turn beside audio.
     "voxtral": Family(audio_form="base64", system_role="prepend"),
 }

@@ -114,6 +114,7 @@ class HFModel(Pretrained):
             `rate` is not the processor's, the device is not there, or long audio is to be heard
             in pieces by a family that hears one clip.
         """
+        from lalm_bench.engine.attention import attend_in_chunks
         from lalm_bench.engine.decode import pad_id
         from lalm_bench.engine.listening import Listener
         from lalm_bench.models.loading import PerThread, load_adapter, load_processor
@@ -125,6 +126,8 @@ class HFModel(Pretrained):
                 "model.overlong=truncate or error"
             )
         folder = self._load(runtime)
+        if settings.attends_in_chunks and self.attn_implementation in (None, "sdpa"):
+            attend_in_chunks(self.network)
         if settings.adapter:
             load_adapter(self.network, folder, settings.adapter)
         remote = {"trust_remote_code": True} if self.trust_remote_code else {}
