@@ -26,7 +26,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lalm_bench.engine.attention import CHUNKED  # noqa: E402
+from lalm_bench.engine.attention import attend_in_chunks  # noqa: E402
 from lalm_bench.models.hf import HFModel  # noqa: E402
 from lalm_bench.models.loading import settle_cuda  # noqa: E402
 from lalm_bench.types import (  # noqa: E402
@@ -200,7 +200,7 @@ def plain(model: HFModel, requests: Sequence[Request]) -> float:
 
     network, settings = model.network, model._settings
     unfuse(network)
-    _plain_encoder(network, "sdpa")
+    attend_in_chunks(network, "sdpa")
     model._settings = replace(settings, trims_audio=False)
     began = time.perf_counter()
     for first in range(0, len(requests), 2):
@@ -214,15 +214,9 @@ def plain(model: HFModel, requests: Sequence[Request]) -> float:
     seconds = time.perf_counter() - began
     fuse(network)
     if settings.attends_in_chunks:
-        _plain_encoder(network, CHUNKED)
+        attend_in_chunks(network)
     model._settings = settings
     return seconds / len(requests)
-
-
-def _plain_encoder(network: Any, attention: str) -> None:
-    for module in network.modules():
-        if type(module).__name__.endswith("AudioEncoder"):
-            module.config._attn_implementation = attention
 
 
 def ceilings() -> tuple[float, float]:

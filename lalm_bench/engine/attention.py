@@ -67,16 +67,17 @@ class _Ungrouped(nn.Module):
 CHUNKED = "lalm_bench_flash_chunks"
 
 
-def attend_in_chunks(network: nn.Module) -> None:
-    """Let audio encoders attend within all their chunks at once.
+def attend_in_chunks(network: nn.Module, implementation: str = CHUNKED) -> None:
+    """Let audio encoders attend within all their chunks at once (or, with `sdpa`, one by one).
 
     Without the package flash_attn they call attention chunk by chunk, in each layer: a hundred
     calls for twenty clips, each waiting for the host.
     """
     ALL_ATTENTION_FUNCTIONS.register(CHUNKED, _within_chunks)
     for module in network.modules():
-        if type(module).__name__.endswith("AudioEncoder"):
-            module.config._attn_implementation = CHUNKED  # type: ignore[union-attr]
+        config: Any = getattr(module, "config", None)
+        if hasattr(config, "n_window"):
+            config._attn_implementation = implementation
 
 
 def _within_chunks(
@@ -109,9 +110,9 @@ def _within_chunks(
     begins, lengths = cu_seq_lens_q[:-1], cu_seq_lens_q.diff()
     offsets = torch.arange(max_length_q, device=query.device)
     columns = (begins[:, None] + offsets).clamp(max=total - 1)
-    chunks = [t[0].transpose(0, 1)[columns].transpose(1, 2) for t in (query, key, value)]
+    q, k, v = (t[0].transpose(0, 1)[columns].transpose(1, 2) for t in (query, key, value))
     seen = (offsets < lengths[:, None])[:, None, None, :]
-    attended = nn.functional.scaled_dot_product_attention(*chunks, attn_mask=seen, scale=scaling)
+    attended = nn.functional.scaled_dot_product_attention(q, k, v, seen, scale=scaling)
     tokens = torch.arange(total, device=query.device)
     chunk = torch.searchsorted(cu_seq_lens_q, tokens.to(cu_seq_lens_q.dtype), right=True) - 1
     return attended[chunk, :, tokens - begins[chunk]][None], None
