@@ -117,6 +117,7 @@ class HFModel(Pretrained):
         from lalm_bench.engine.attention import attend_in_chunks
         from lalm_bench.engine.decode import pad_id
         from lalm_bench.engine.listening import Listener
+        from lalm_bench.models.features import remember
         from lalm_bench.models.loading import PerThread, load_adapter, load_processor
 
         self._settings = settings = self.settings()
@@ -134,6 +135,8 @@ class HFModel(Pretrained):
         self.processor = load_processor("AutoProcessor", folder, **remote)
         self._choose_template(self.processor, folder)
         self._check_rate()
+        if runtime.reuse_audio:
+            remember(self.processor)
         self._processors = PerThread(self.processor)
         tokenizer = self.processor.tokenizer
         self._listener = Listener(
