@@ -6,8 +6,8 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
 from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,24 +52,25 @@ class _Memory:
     """Results by name; who asks for what another thread is computing waits for it."""
 
     def __init__(self) -> None:
-        self._results: OrderedDict[str, Future[Any]] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, name: str, compute: Callable[[], Any]) -> Any:
         with self._lock:
-            result = self._results.get(name)
-            mine = result is None
-            if result is None:
-                result = self._results[name] = Future()
-            self._results.move_to_end(name)
-            while len(self._results) > KEPT:
-                self._results.popitem(last=False)
-        if mine:
-            try:
-                result.set_result(compute())
-            except BaseException as error:
-                result.set_exception(error)
-        return result.result()
+            entry = self._entries.setdefault(name, _Entry())
+            self._entries.move_to_end(name)
+            while len(self._entries) > KEPT:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            if entry.result is None:
+                entry.result = compute()
+            return entry.result
+
+
+@dataclass
+class _Entry:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    result: Any = None
 
 
 def _name(audio: Any, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
@@ -81,5 +82,5 @@ def _name(audio: Any, args: tuple[Any, ...], options: dict[str, Any]) -> str | N
     hasher.update(repr((type(audio), args, sorted(options.items()))).encode())
     for wave in waves:
         hasher.update(f"{wave.dtype}{wave.shape}".encode())
-        hasher.update(np.ascontiguousarray(wave))
+        hasher.update(np.ascontiguousarray(wave).data)
     return hasher.hexdigest()
