@@ -74,6 +74,10 @@ def _exit_codes() -> Iterator[None]:
     except Incomplete as error:
         sys.stderr.write(f"incomplete: {error}\n")
         sys.exit(FAILED)
+    except BrokenPipeError:
+        # Whoever read the output has left (`| head`); what was done is on disk.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command continues where it left off\n")
         sys.exit(130)

@@ -17,8 +17,20 @@ from lalm_bench.types import Generation, Json, Message, Request, Text
 
 _RUN_PARTS = ("task", "model", "intervention", "pruning", "generation", "seed", "limit")
 # Where data lies is not what it is: its bytes enter the fingerprint and the audio digests. How
-# fast, how patiently and for what price a server is asked is not what it answers.
-_PLACES = frozenset({"root", "audio_root", "annotations", "dataset", "endpoint"})
+# fast, how patiently and for what price a server is asked is not what it answers. What others have
+# published, or an encoder that only compares answers, changes no answer.
+_OUTSIDE = frozenset(
+    {
+        "root",
+        "audio_root",
+        "annotations",
+        "dataset",
+        "endpoint",
+        "references",
+        "verdicts",
+        "encoder",
+    }
+)
 
 
 def _hash(payload: bytes, size: int = 16) -> str:
@@ -41,14 +53,14 @@ def fingerprint(config: Mapping[str, Any], inputs: Sequence[Path] = ()) -> str:
         Annotation files; their content enters, and not where they lie. Files that are not there
         are left out: the run ends before anything is written.
     """
-    parts: dict[str, Any] = {name: _without_places(config.get(name)) for name in _RUN_PARTS}
+    parts: dict[str, Any] = {name: _inside(config.get(name)) for name in _RUN_PARTS}
     parts["inputs"] = [file_digest(path) for path in inputs if path.is_file()]
     return _hash(canonical(parts), 8)
 
 
-def _without_places(node: Any) -> Any:
+def _inside(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {k: _without_places(v) for k, v in node.items() if k not in _PLACES}
+        return {k: _inside(v) for k, v in node.items() if k not in _OUTSIDE}
     return node
 
 

@@ -31,7 +31,7 @@ class Progress:
 
     def status(self) -> str:
         """Accuracy so far and errors, for people."""
-        text = f"accuracy {self.correct / self.scored:.3f}" if self.scored else "accuracy -"
+        text = f"accuracy {self.correct / self.scored:.3f}" if self.scored else ""
         return f"{text}  errors {self.errors}" if self.errors else text
 
 

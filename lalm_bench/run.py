@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import traceback
@@ -38,7 +39,7 @@ def run(config: DictConfig) -> str:
     """
     experiment = build(config)
     if is_finished(experiment):
-        _show_stored(experiment)
+        _show(experiment, f"already finished, nothing asked: {experiment.folder}")
         return str(experiment.folder)
     demand_present(experiment)
     samples = select(experiment.task.samples(), experiment.limit, experiment.seed)
@@ -56,7 +57,7 @@ def run(config: DictConfig) -> str:
             message = provenance.public(one_line(error)) or type(error).__name__
             folder.save_state(status=status, finished=provenance.now(), error=message)
             raise
-    _show(experiment, results)
+    _show(experiment, f"{results.status}: {results.folder}")
     if unanswered:
         raise Incomplete(_incomplete_message(experiment, unanswered))
     return str(experiment.folder)
@@ -65,7 +66,7 @@ def run(config: DictConfig) -> str:
 def is_finished(experiment: Experiment) -> bool:
     """True when the stored result is what running again would give.
 
-    Same conditions (the folder), same scoring code, and every input file unchanged.
+    Same conditions (the folder), same scoring code and settings, and every input file unchanged.
     """
     state = read_json(experiment.folder / "run.json") or {}
     inputs = read_json(experiment.folder / "inputs.json")
@@ -74,6 +75,8 @@ def is_finished(experiment: Experiment) -> bool:
         and state.get("status") == FINISHED
         and state.get("code") == code_digest()
         and state.get("model") == experiment.model.identity()
+        # Settings that only score (a metric's weights) are in the task and not in its identity.
+        and state.get("config", {}).get("task") == experiment.config["task"]
         and inputs is not None
         and inputs == stat_inputs(inputs)
         and {str(f) for f in experiment.task.inputs()} <= inputs.keys()
@@ -144,13 +147,16 @@ def _work(
         "n_skipped": sum(plan.skipped.values()),
     }
     results = Results(folder.path, status, values, metrics.analysis, decisions)
-    _write(experiment, plan, results, unanswered, elapsed)
+    _write(experiment, plan, results, metrics.headline, unanswered, elapsed)
     track(results)
     inputs = stat_inputs([*experiment.task.inputs(), *sorted(plan.files)])
     write_json(folder.path / "inputs.json", inputs)
     state = folder.save_state(status=status, finished=provenance.now())
+    first = next(iter(metrics.headline), "accuracy")
     row = {
         **values,
+        "metric": first,
+        "value": values.get(first),
         "fingerprint": experiment.fingerprint,
         "task": experiment.config["task"]["name"],
         "model": experiment.config["model"]["name"],
@@ -202,16 +208,27 @@ def _correct(experiment: Experiment, sample: Sample, response: Response) -> floa
     if response.finish == "error" or response.variant:
         return None
     scores = experiment.task.score(sample, [response])
-    return scores[0].values.get("correct") if len(scores) == 1 else None
+    correct = scores[0].values.get("correct") if len(scores) == 1 else None
+    return None if correct is None or math.isnan(correct) else correct
 
 
 def _write(
-    experiment: Experiment, plan: Plan, results: Results, unanswered: list[str], elapsed: float
+    experiment: Experiment,
+    plan: Plan,
+    results: Results,
+    headline: tuple[str, ...],
+    unanswered: list[str],
+    elapsed: float,
 ) -> None:
     """Metrics, analysis, table and figures; timing stands apart from what may not vary."""
     folder, title, groups = results.folder, _title(experiment), experiment.task.groups
     timing = {"asking_s": elapsed, **experiment.model.report()}
-    metrics = {"fingerprint": experiment.fingerprint, "metrics": results.values, "timing": timing}
+    metrics = {
+        "fingerprint": experiment.fingerprint,
+        "headline": list(headline),
+        "metrics": results.values,
+        "timing": timing,
+    }
     write_json(folder / "metrics.json", metrics)
     analysis = {
         **results.analysis,
@@ -220,16 +237,16 @@ def _write(
         "skipped": dict(plan.skipped),
     }
     write_json(folder / "analysis.json", analysis)
-    text = table.markdown(title, results.values, results.analysis, groups)
+    text = table.markdown(title, results.values, results.analysis, groups, headline)
     write_bytes(folder / "results_table.md", text.encode())
     names = ["decisions.jsonl", "metrics.json", "analysis.json", "results_table.md", "run.json"]
     results.artifacts.extend(folder / name for name in names)
     if experiment.config["figures"]:
         from lalm_bench.report import figures
 
-        shown = (*groups, "answer_type", "n_options")
+        shown = tuple(dict.fromkeys((*groups, "answer_type", "n_options")))
         results.artifacts.extend(
-            figures.draw(folder / "figures", title, results.analysis, tuple(dict.fromkeys(shown)))
+            figures.draw(folder / "figures", title, results.analysis, shown, headline)
         )
 
 
@@ -238,16 +255,13 @@ def _title(experiment: Experiment) -> str:
     return f"{config['task']['name']} · {config['model']['name']} · {experiment.condition}"
 
 
-def _show(experiment: Experiment, results: Results) -> None:
-    table.terminal(_title(experiment), results.values, results.analysis, experiment.task.groups)
-    sys.stdout.write(f"{results.status}: {results.folder}\n")
-
-
-def _show_stored(experiment: Experiment) -> None:
-    values: dict[str, Any] = read_json(experiment.folder / "metrics.json")["metrics"]
+def _show(experiment: Experiment, last: str) -> None:
+    """Print the stored result, and a last line."""
+    stored: dict[str, Any] = read_json(experiment.folder / "metrics.json")
     analysis = read_json(experiment.folder / "analysis.json")
-    table.terminal(_title(experiment), values, analysis, experiment.task.groups)
-    sys.stdout.write(f"already finished, nothing asked: {experiment.folder}\n")
+    groups, headline = experiment.task.groups, tuple(stored.get("headline", ()))
+    table.terminal(_title(experiment), stored["metrics"], analysis, groups, headline)
+    sys.stdout.write(f"{last}\n")
 
 
 def _incomplete_message(experiment: Experiment, unanswered: list[str]) -> str:

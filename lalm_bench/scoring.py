@@ -99,6 +99,8 @@ def _delivered(response: Response) -> dict[str, Any]:
 
 
 def _row(sample: Sample, texts: dict[str, str], score: Score) -> dict[str, Any]:
+    # The target of a task without options may be anything that JSON can say.
+    target = sample.target if isinstance(sample.target, str) else None
     row: dict[str, Any] = {
         "id": sample.id,
         "variant": score.variant,
@@ -107,7 +109,7 @@ def _row(sample: Sample, texts: dict[str, str], score: Score) -> dict[str, Any]:
         "options": texts,
         "audio": [c.path if isinstance(c, AudioRef) else c.content() for c in sample.audio],
         "target": sample.target,
-        "target_text": texts.get(sample.target),
+        "target_text": None if target is None else texts.get(target),
         "label": score.label,
         "label_text": None if score.label is None else texts.get(score.label),
         "stage": score.stage,

@@ -1,3 +1,7 @@
+from dataclasses import replace
+
+import orjson
+
 from lalm_bench.identity import Sealer
 from lalm_bench.interventions.none import NoIntervention
 from lalm_bench.parsing.strict import extract
@@ -5,7 +9,7 @@ from lalm_bench.preflight import Plan
 from lalm_bench.scoring import delivery, score_run
 from lalm_bench.store import ResponseLog
 from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.types import Choice, Context, Generation, Response, Sample, Skip
+from lalm_bench.types import Choice, Context, Generation, Response, Sample, Score, Skip
 
 CHOICES = (Choice("A", "cat"), Choice("B", "dog"))
 
@@ -25,10 +29,10 @@ class SkipLast(NoIntervention):
         return Skip("too short") if sample.id == "i3" else request
 
 
-def plan(intervention=None):
-    task = Questions(name="q", prompt="{question}", parser=extract, groups=("kind",))
+def plan(intervention=None, task=Questions):
+    task = task(name="q", prompt="{question}", parser=extract, groups=("kind",))
     made = Plan(
-        task.samples(),
+        list(task.samples()),
         task,
         intervention or NoIntervention(),
         Generation(),
@@ -82,3 +86,25 @@ def test_facts_that_only_some_answers_have(tmp_path):
     table, _ = answered(tmp_path, made, [(first, "A", cut), (second, "A", {})])
     assert delivery(table) == {"length_rate": 0.5, "n_truncated": 2, "truncated_s": 3.0}
     assert list(table["kind"].isna()) == [True, False, False, False]
+
+
+class Described(Questions):
+    """A target that is no label, as captions and time spans are."""
+
+    def samples(self):
+        for sample in super().samples():
+            yield replace(sample, choices=(), target=("a dog", "a cat"))
+
+    def score(self, sample, responses):
+        return [Score(sample.id, r.text, "whole", {"cider_d": 0.5}) for r in responses]
+
+
+def test_free_text_is_scored_against_any_target(tmp_path):
+    made = plan(task=Described)
+    table, _ = answered(tmp_path, made, [(a[0][0], "a hound", {}) for a in made.asked])
+    assert set(table["target"]) == {("a dog", "a cat")}
+    assert set(table["label"]) == {"a hound"}
+    row = orjson.loads((tmp_path / "d.jsonl").read_bytes().splitlines()[0])
+    assert row["target"] == ["a dog", "a cat"]
+    assert row["target_text"] is None
+    assert row["n_options"] == 0

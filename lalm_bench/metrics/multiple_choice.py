@@ -196,6 +196,7 @@ def flatten(breakdowns: dict[str, Json], names: Iterable[str]) -> dict[str, floa
     for name in names:
         rows = breakdowns.get(f"by_{name}")
         for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, dict):
-                flat[f"accuracy/{name}/{row['value']}"] = float(row["accuracy"])
+            accuracy = row.get("accuracy") if isinstance(row, dict) else None
+            if isinstance(row, dict) and isinstance(accuracy, int | float):
+                flat[f"accuracy/{name}/{row['value']}"] = float(accuracy)
     return flat

@@ -133,6 +133,8 @@ class HFModel(Pretrained):
             load_adapter(self.network, folder, settings.adapter)
         remote = {"trust_remote_code": True} if self.trust_remote_code else {}
         self.processor = load_processor("AutoProcessor", folder, **remote)
+        if not hasattr(self.processor, "tokenizer"):
+            raise ModelError(f"{self.path}: its processor hears nothing; is this for model=text?")
         self._choose_template(self.processor, folder)
         self._check_rate()
         if runtime.reuse_audio:

@@ -124,7 +124,7 @@ def load_adapter(network: Any, folder: Path, subfolder: str) -> None:
         They are not there, do not fit, or the package peft is missing.
     """
     try:
-        network.load_adapter(str(folder), adapter_kwargs={"subfolder": subfolder})
+        network.load_adapter(str(folder / subfolder))
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(
             f"{folder}: cannot load its low-rank weights {subfolder} ({one_line(error)}); set "

@@ -164,6 +164,13 @@ class Pretrained(ModelBase):
         runtime = self._runtime
         identity = canonical([self.identity(), transformers.__version__]).decode()
         folder = None if runtime.audio_cache is None else Path(runtime.audio_cache).expanduser()
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"runtime.audio_cache={folder}: {error.strerror}; name a folder to write to"
+            ) from error
         return EncodedAudio(identity, _AUDIO_MEMORY, folder, int(runtime.audio_cache_gb * 1e9))
 
     def _stream(

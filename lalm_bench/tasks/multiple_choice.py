@@ -6,9 +6,9 @@ A new benchmark subclasses `MultipleChoice`, implements `samples`, and names its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lalm_bench import prompts
 from lalm_bench.parsing import Parsed, Parser
@@ -55,6 +55,9 @@ class MultipleChoice:
     references : sequence of mapping
         Published numbers: value, number, model, source.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ()
+    """Values that stand beside accuracy in the headline."""
 
     name: str
     prompt: str
@@ -124,9 +127,10 @@ class MultipleChoice:
         from lalm_bench.metrics.multiple_choice import summarise
 
         metrics = summarise(decisions, self.groups)
+        shown = dict.fromkeys(self.shown)
         if self.options != "fixed" and len(decisions):
-            robustness.add(metrics, decisions)
-        return metrics
+            shown |= dict.fromkeys(robustness.add(metrics, decisions))
+        return replace(metrics, headline=("accuracy", *shown)) if shown else metrics
 
     def _score(self, sample: Sample, response: Response, order: option_order.Arrangement) -> Score:
         shown = order.shown(sample.choices)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.tasks.multiple_choice import MultipleChoice
@@ -41,6 +41,10 @@ class Sakura(MultipleChoice):
         `stem`: items are called by their file's name. `index`: by its place among the track's
         sorted file names, from 0, as in result files of the audio faithfulness study.
     """
+
+    shown: ClassVar[tuple[str, ...]] = (
+        *("accuracy_single", "accuracy_multi", "accuracy_multi_given_single_right"),
+    )
 
     root: str
     track: str = "all"

@@ -308,7 +308,7 @@ class Reference:
         self.base64 = stated.name == "voxtral"
         self.adapter = getattr(stated, "adapter", None)
         if self.adapter:
-            self.network.load_adapter(str(folder), adapter_kwargs={"subfolder": self.adapter})
+            self.network.load_adapter(str(folder / self.adapter))
 
     def answer(self, request):
         import torch

@@ -19,6 +19,7 @@ from lalm_bench.tasks.order.rules import NextEventRules
 from lalm_bench.tasks.order.task import McqOrder, from_csv, main
 from lalm_bench.tasks.order.timeline import read_annotations, timelines
 from lalm_bench.tasks.records import parse_record, read_records
+from lalm_bench.tasks.strong_captions import StrongCaptions
 from tests.tasks.test_order import BELLS, many
 
 # --------------------------------------------------------------------------- properties
@@ -163,7 +164,7 @@ def test_the_verb_writes_what_the_task_asks(tmp_path, capsys, pytestconfig):
     with initialize_config_dir(str(pytestconfig.rootpath / "conf"), version_base=None):
         config = compose(
             "task/mcq_order",
-            overrides=[f"task.root={tmp_path}", "task.max_options=3", "task.none_share=0.3"],
+            overrides=[f"task.source.root={tmp_path}", "task.max_options=3", "task.none_share=0.3"],
         ).task
     task = instantiate(config, parser=lambda text, choices: Parsed(None, "none"))
     assert isinstance(task, McqOrder)
@@ -194,13 +195,15 @@ def test_missing_says_how_to_get_the_data(tmp_path):
         name="o",
         prompt="{question}",
         parser=lambda text, choices: Parsed(None, "none"),
-        root="here",
-        annotations=str(tmp_path / "t.csv"),
-        audio_root=str(tmp_path / "audio"),
+        source=StrongCaptions(
+            root="here",
+            annotations=str(tmp_path / "t.csv"),
+            audio_root=str(tmp_path / "audio"),
+        ),
     )
     [deaf] = task.missing(audio=False)
     assert "python -m lalm_bench.tasks.tacos here --skip-audio" in deaf
-    assert "task.root" in deaf
+    assert "task.source.root" in deaf
     captions, recordings = task.missing(audio=True)
     assert "--skip-audio" not in captions
     assert "`python -m lalm_bench.tasks.tacos here` (1.6 GB of audio)" in recordings

@@ -1,0 +1,1 @@
+"""Tools around data sets: `python -m lalm_bench.data fetch|check|stats|segment|manifest`."""

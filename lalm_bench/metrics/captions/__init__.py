@@ -1,0 +1,1 @@
+"""Caption metrics: a PTB-style tokeniser, CIDEr-D, BLEU, ROUGE-L, sentence similarity, FENSE."""

@@ -1,0 +1,110 @@
+"""Word error rate of transcripts: English normalised as Whisper's evaluation does, edits pooled.
+
+The normalising rules are those of Whisper as transformers ships them; the spelling table is ours
+(`metrics.spelling`). Two systems' rates compare only under one normaliser, so `NORMALISER` names
+it for the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from lalm_bench.metrics.spelling import american
+
+NORMALISER = "whisper-style (transformers rules, own spelling table)"
+
+
+def normalise(text: str) -> str:
+    """Lower case, digits, contractions in full, US spelling; no punctuation and no fillers.
+
+    What stands in brackets or parentheses is not speech and goes; so do `um`, `uh` and the like.
+
+    Examples
+    --------
+    >>> normalise("Um, it's TWENTY-ONE colours (laughs).")
+    'it is 21 colors'
+    """
+    return " ".join([american(word) for word in _whisper()(text).split()])
+
+
+@dataclass(frozen=True, slots=True)
+class WordErrors:
+    """Edits that turn a transcript into its reference; `words` counts the reference."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    words: int
+
+    @property
+    def edits(self) -> int:
+        """All three kinds together."""
+        return self.substitutions + self.deletions + self.insertions
+
+
+def word_errors(reference: str, hypothesis: str) -> WordErrors:
+    """Fewest word edits between two texts, compared as they are (see `normalise`).
+
+    Examples
+    --------
+    >>> word_errors("a b c", "a x c d")
+    WordErrors(substitutions=1, deletions=0, insertions=1, words=3)
+    """
+    import jiwer
+
+    heard = len(hypothesis.split())
+    # jiwer has no alignment for an empty side; each word of the other side is one edit.
+    if not reference.split() or not heard:
+        words = len(reference.split())
+        return WordErrors(0, words, heard, words)
+    found = jiwer.process_words(reference, hypothesis)
+    return WordErrors(
+        found.substitutions,
+        found.deletions,
+        found.insertions,
+        found.hits + found.substitutions + found.deletions,
+    )
+
+
+def corpus_wer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """Edits of all transcripts divided by the words of all references.
+
+    Parameters
+    ----------
+    references, hypotheses : sequence of str, shape (utterances,)
+        Compared as they are: pass both through `normalise` first. An empty hypothesis counts as
+        so many deletions; nothing is left out.
+
+    Returns
+    -------
+    float
+        0 for no error; above 1 when a model talks more than was said.
+
+    Raises
+    ------
+    ValueError
+        The lengths differ, or no reference has a word.
+
+    Examples
+    --------
+    >>> corpus_wer(["a b c", "d"], ["a b", "d"])
+    0.25
+    """
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
+    found = [word_errors(r, h) for r, h in zip(references, hypotheses, strict=True)]
+    words = sum([f.words for f in found])
+    if not words:
+        raise ValueError("no reference has a word: the error rate is not defined")
+    return sum([f.edits for f in found]) / words
+
+
+@cache
+def _whisper() -> Callable[[str], str]:
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    # The class takes a spelling table: none, because `american` has its own.
+    rules: Callable[[str], str] = EnglishTextNormalizer({})  # type: ignore[no-untyped-call]
+    return rules

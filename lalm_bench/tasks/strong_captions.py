@@ -1,0 +1,160 @@
+"""Temporal questions over any source of strong captions: recordings and who sounds when in them.
+
+A source gives rows (file name, text, onset, offset) and a clip for every file name; rules turn the
+rows into questions. `StrongCaptions` reads a table such as that of TACOS; `soundscape.Soundscapes`
+draws its own scenes from labelled clips.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lalm_bench.errors import DataError
+from lalm_bench.tasks.multiple_choice import MultipleChoice
+from lalm_bench.tasks.order.timeline import Row, read_annotations
+from lalm_bench.tasks.records import parse_record, to_sample
+from lalm_bench.types import AudioRef, Clip, Json, Sample
+
+
+class Source(Protocol):
+    """Recordings with temporal annotations."""
+
+    def missing(self, audio: bool) -> list[str]:
+        """What must be fetched first, one instruction each."""
+
+    def inputs(self) -> list[Path]:
+        """Files that determine the annotations."""
+
+    def rows(self) -> list[Row]:
+        """(file name, text, onset, offset), the latter two in seconds as text."""
+
+    def clip(self, name: str) -> Clip:
+        """The recording of that file name."""
+
+    def __str__(self) -> str:
+        """Where it lies, for messages."""
+
+
+class Rules(Protocol):
+    """How rows become questions."""
+
+    def build(self, rows: Iterable[Row]) -> tuple[list[dict[str, Any]], dict[str, Json]]:
+        """Questions as records (see `records`), and what every filter dropped."""
+
+
+@dataclass(kw_only=True)
+class StrongCaptions:
+    """A table of strong captions beside a folder of recordings.
+
+    Parameters
+    ----------
+    root : str
+        Folder that the download of TACOS fills; only named in what is missing.
+    annotations : str
+        CSV with filename, text, onset and offset (seconds).
+    audio_root : str
+        Folder of the recordings.
+    """
+
+    root: str
+    annotations: str
+    audio_root: str
+
+    def missing(self, audio: bool) -> list[str]:
+        """The captions, and the recordings when the model hears."""
+        fetch = f"python -m lalm_bench.tasks.tacos {self.root}"
+        elsewhere = "or set task.source.root to the folder that has it"
+        needed = []
+        if not Path(self.annotations).is_file():
+            option = "" if audio else " --skip-audio"
+            needed.append(f"{self.annotations}: no such table; run `{fetch}{option}` {elsewhere}")
+        if audio and not Path(self.audio_root).is_dir():
+            needed.append(
+                f"{self.audio_root}: no such folder; run `{fetch}` (1.6 GB of audio) {elsewhere}"
+            )
+        return needed
+
+    def inputs(self) -> list[Path]:
+        """The table."""
+        return [Path(self.annotations)]
+
+    def rows(self) -> list[Row]:
+        """Cells of the table; DataError when it cannot be read or lacks a column."""
+        return read_annotations(self.annotations)
+
+    def clip(self, name: str) -> Clip:
+        """The file of that name."""
+        return AudioRef(os.path.join(self.audio_root, name))
+
+    def __str__(self) -> str:
+        return self.annotations
+
+
+@dataclass(kw_only=True)
+class TimelineMCQ(MultipleChoice):
+    """Base of the multiple-choice tasks over a source; a subclass brings `build`.
+
+    Parameters
+    ----------
+    source : Source
+        Recordings and their annotations.
+    """
+
+    source: Source
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._report: dict[str, Json] = {}
+
+    def missing(self, audio: bool) -> list[str]:
+        """What the source lacks."""
+        return self.source.missing(audio)
+
+    def inputs(self) -> list[Path]:
+        """Files of the source."""
+        return self.source.inputs()
+
+    def build(self, rows: Iterable[Row]) -> tuple[list[dict[str, Any]], dict[str, Json]]:
+        """Questions and account of the rules that the subclass has."""
+        raise TypeError(f"{type(self).__name__} must bring rules")
+
+    def samples(self) -> list[Sample]:
+        """Questions in the order of the rules.
+
+        Raises
+        ------
+        DataError
+            The source cannot be read, or gives no question.
+        """
+        records, self._report = demand_questions(self.source, self)
+        return [self._sample(record) for record in records]
+
+    def _sample(self, record: dict[str, Any]) -> Sample:
+        parsed = parse_record(record, str(self.source))
+        sample = to_sample(parsed, "", self.groups)
+        cluster = record.get("cluster", sample.cluster)
+        return replace(sample, audio=(self.source.clip(parsed.audio_filename),), cluster=cluster)
+
+    def report(self) -> dict[str, Json]:
+        """What every filter of the rules dropped."""
+        return self._report
+
+
+def demand_questions(source: Source, rules: Rules) -> tuple[list[dict[str, Any]], dict[str, Json]]:
+    """What the rules make of the source; DataError when that is nothing."""
+    records, report = rules.build(source.rows())
+    if not records:
+        raise DataError(
+            f"{source}: 0 questions ({account(report)}); loosen the filters or give a table with "
+            "more events a recording"
+        )
+    return records, report
+
+
+def account(counts: Mapping[str, Json]) -> str:
+    """What the filters counted, on one line."""
+    return ", ".join([f"{name} {count}" for name, count in counts.items() if count])
