@@ -11,6 +11,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -201,8 +202,7 @@ def _read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, dict[str, Any]]]:
-    csv.field_size_limit(1 << 30)  # a chain of thought may be longer than the default of 131,072
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with _long_cells(), open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         for row in reader:
             if None in row:
@@ -212,6 +212,16 @@ def _csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, dict[str, Any]
                 )
             cells = {k: None if v and v.strip().lower() in _NULLS else v for k, v in row.items()}
             yield reader.line_num, cells
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """A chain of thought may be longer than the 131,072 characters that csv allows a process."""
+    before = csv.field_size_limit(1 << 30)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
