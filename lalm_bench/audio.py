@@ -35,13 +35,16 @@ def render(source: AudioSource, rate: int) -> np.ndarray:
     Raises
     ------
     AudioError
-        The file cannot be read, or the part asked for lies outside it.
+        The file cannot be read or holds no numbers, or the part asked for lies outside it.
     """
     clip = source.clip
     wave, native = decode(clip) if isinstance(clip, AudioRef) else clip.synthesise()
     wave = resample(wave, native, rate)
     for edit in source.edits:
         wave = edit(wave, rate, np.random.default_rng(edit.seed))
+    if not np.isfinite(wave).all():
+        name = clip.path if isinstance(clip, AudioRef) else type(clip).__name__
+        raise AudioError(f"{name}: holds samples that are no numbers; replace the file")
     return np.ascontiguousarray(wave, dtype=np.float32)
 
 

@@ -18,6 +18,9 @@ from lalm_bench.provenance import public
 from lalm_bench.tracking.base import Tracking
 from lalm_bench.types import MODES, Generation, Intervention, Judge, Model, Pruning, Runtime, Task
 
+# What an item that cannot be asked does to its run.
+STOP, CONTINUE = "stop", "continue"
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -59,6 +62,10 @@ def build(config: DictConfig) -> Experiment:
         key = str(error.full_key)
         raise ConfigError(f"{key} must be set: add {key}=VALUE to the command") from error
     resolved = public(resolved)  # it is written to files; the objects get the real values
+    _demand(
+        resolved["on_error"] in (STOP, CONTINUE),
+        f"on_error={resolved['on_error']!r} must be {CONTINUE} or {STOP}",
+    )
     generation = _generation(resolved["generation"])
     runtime = _runtime(resolved["runtime"])
     seed, limit = resolved["seed"], resolved["limit"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lalm_bench import audio
-from lalm_bench.build import Experiment
+from lalm_bench.build import STOP, Experiment
 from lalm_bench.errors import AudioError, ConfigError, DataError
 from lalm_bench.identity import Sealer
 from lalm_bench.randomness import derive
@@ -77,7 +77,8 @@ def select(samples: Iterable[Sample], limit: int | None, seed: int) -> list[Samp
 class Plan:
     """The requests of a run, made anew at each iteration so that only keys stay in memory.
 
-    `asked` holds, for each sample, the (key, variant) of each of its requests.
+    `asked` holds, for each sample, the (key, variant) of each of its requests; `unasked` why an item
+    cannot be asked at all.
     """
 
     samples: list[Sample]
@@ -87,25 +88,40 @@ class Plan:
     sealer: Sealer
     context: Context
     hears: bool
+    on_error: str = STOP
     asked: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
+    unasked: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     files: set[str] = field(default_factory=set)
 
     def check(self) -> None:
-        """Make every request once: note keys, skips and files; AudioError for an unreadable clip.
+        """Make every request once: note keys, skips and files.
 
-        The item is named in the error.
+        Raises
+        ------
+        DataError
+            A clip cannot be read, and `on_error` is stop or no item is left; names the item.
         """
         for sample in self.samples:
-            asked = []
-            for request in self._edited(sample):
-                if isinstance(request, Skip):
-                    self.skipped[request.reason] += 1
-                    continue
-                if self.hears:
-                    self._check_audio(sample, request)
-                asked.append((self.sealer.seal(request).key, request.variant))
-            self.asked.append(tuple(asked))
+            try:
+                self.asked.append(tuple(self._asked(sample)))
+            except AudioError as error:
+                reason = f"item '{sample.id}': {error}"
+                if self.on_error == STOP:
+                    raise DataError(reason) from error
+                self.unasked[sample.id] = reason
+                self.asked.append(())
+        if self.unasked and len(self.unasked) == len(self.samples):
+            raise DataError(f"no item can be asked; {next(iter(self.unasked.values()))}")
+
+    def _asked(self, sample: Sample) -> Iterator[tuple[str, str]]:
+        for request in self._edited(sample):
+            if isinstance(request, Skip):
+                self.skipped[request.reason] += 1
+                continue
+            if self.hears:
+                self._check_audio(request)
+            yield self.sealer.seal(request).key, request.variant
 
     def distinct(self) -> set[str]:
         """Keys of all requests; equal requests share one."""
@@ -114,6 +130,8 @@ class Plan:
     def requests(self) -> Iterator[tuple[Sample, Request]]:
         """Sealed requests in the task's order."""
         for sample in self.samples:
+            if sample.id in self.unasked:
+                continue
             for request in self._edited(sample):
                 if not isinstance(request, Skip):
                     yield sample, self.sealer.seal(request)
@@ -122,12 +140,9 @@ class Plan:
         for request in self.task.requests(sample, self.generation):
             yield self.intervention.apply(sample, request, self.context)
 
-    def _check_audio(self, sample: Sample, request: Request) -> None:
+    def _check_audio(self, request: Request) -> None:
         for source in request.clips():
             clip = source.clip
             if isinstance(clip, AudioRef) and clip.path not in self.files:
-                try:
-                    audio.probe(clip.path)
-                except AudioError as error:
-                    raise DataError(f"item '{sample.id}': {error}") from error
+                audio.probe(clip.path)
                 self.files.add(clip.path)

@@ -96,8 +96,12 @@ def _plan(experiment: Experiment, samples: list[Sample]) -> Plan:
         sealer,
         Context(experiment.seed, samples),
         hears=model.rate is not None,
+        on_error=experiment.config["on_error"],
     )
     plan.check()
+    if plan.unasked:
+        first = next(iter(plan.unasked.values()))
+        sys.stderr.write(f"{len(plan.unasked)} items cannot be asked; {first}\n")
     return plan
 
 
@@ -234,6 +238,7 @@ def _write(
         **results.analysis,
         "dataset": experiment.task.report(),
         "unanswered": unanswered,
+        "unasked": plan.unasked,
         "skipped": dict(plan.skipped),
     }
     write_json(folder / "analysis.json", analysis)
@@ -268,5 +273,6 @@ def _incomplete_message(experiment: Experiment, unanswered: list[str]) -> str:
     shown = ", ".join(unanswered[:3]) + (" ..." if len(unanswered) > 3 else "")
     return (
         f"{len(unanswered)} items have no answer ({shown}); reasons are in "
-        f"{experiment.folder / 'responses.jsonl'}; the same command asks only them again"
+        f"{experiment.folder / 'responses.jsonl'} and analysis.json; the same command asks only "
+        "them again"
     )

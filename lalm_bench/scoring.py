@@ -67,6 +67,9 @@ def _answers(plan: Plan, log: ResponseLog) -> Iterator[tuple[Sample, list[Respon
     stream = log.read(key for asked in plan.asked for key, _ in asked)
     for sample, asked in zip(plan.samples, plan.asked, strict=True):
         answers = [(variant, next(stream)) for _, variant in asked]
+        if sample.id in plan.unasked:
+            yield sample, None
+            continue
         if not answers:  # every request was skipped by the intervention
             continue
         # An answer may have been given to an equal request of another item or variant.

@@ -1,9 +1,12 @@
 """What a user meets at the command line: help, mistakes, exit codes."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -124,6 +127,27 @@ def test_an_empty_wav(bench, records, tmp_path):
     overrides = records(record("item8", "empty.wav"))
     soundfile.write(tmp_path / "audio" / "empty.wav", [], 16000)
     assert "item8" in bad(bench, *overrides)
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG", "nan", None])
+def test_one_bad_clip_is_an_error_of_its_item_alone(bench, records, tmp_path, content):
+    overrides = [*records(record("good", "0.wav"), record("bad", "bad.wav")), "tracking=none"]
+    bad_clip = tmp_path / "audio" / "bad.wav"
+    if content == "nan":
+        soundfile.write(bad_clip, np.array([0.0, np.nan] * 800), 16000, subtype="FLOAT")
+    elif content is not None:
+        bad_clip.write_bytes(content)
+    if content != "nan":  # whose header is sound: only reading it all tells
+        assert "bad.wav" in bad(bench, *overrides, "on_error=stop")
+    done = bench(*overrides, check=1)
+    assert "bad" in done.stderr
+    folder = next(bench.outputs.rglob("metrics.json")).parent
+    metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
+    assert (metrics["n"], metrics["n_errors"]) == (1, 1)
+    assert json.loads((folder / "analysis.json").read_text())["unanswered"] == ["bad"]
+    assert json.loads((folder / "run.json").read_text())["status"] == "incomplete"
+    shutil.copy(tmp_path / "audio" / "0.wav", bad_clip)
+    bench(*overrides, check=0)
 
 
 def test_a_deaf_model_needs_no_recordings(bench, records):
