@@ -77,8 +77,8 @@ def select(samples: Iterable[Sample], limit: int | None, seed: int) -> list[Samp
 class Plan:
     """The requests of a run, made anew at each iteration so that only keys stay in memory.
 
-    `asked` holds, for each sample, the (key, variant) of each of its requests; `unasked` why an item
-    cannot be asked at all.
+    `asked` holds, for each sample, the (key, variant) of each of its requests; `unasked` says why
+    an item cannot be asked at all.
     """
 
     samples: list[Sample]

@@ -40,16 +40,17 @@ def continuation_logprobs(
     )
     for start in range(0, len(longer), at_once):
         batch = longer[start : start + at_once]
-        # The last token of a continuation is only predicted, never read.
-        ends = [_row(pairs[i][1][:-1]) for i in batch]
+        # The last token of a continuation is only predicted, never read. Short ones are filled up
+        # behind, which no earlier token sees: padding in front would shift sliding windows.
+        longest = len(pairs[batch[0]][1]) - 1
+        ends = [_row((*pairs[i][1][:-1], *pairs[i][1][:1] * longest)[:longest]) for i in batch]
         which = torch.tensor([pairs[i][0] for i in batch])
-        longest = max(map(len, ends))
         read = reader.extend(prompts, which, ends, keep=longest)
         logits = read.logits if longest > 1 else read.logits[:, None]
         table = torch.log_softmax(logits.float(), dim=-1)
         for i, row in zip(batch, table, strict=True):
             targets = torch.tensor(pairs[i][1][1:], device=row.device)
-            scores[i] += float(row[-len(targets) :].gather(1, targets[:, None]).sum())
+            scores[i] += float(row[: len(targets)].gather(1, targets[:, None]).sum())
     return scores
 
 

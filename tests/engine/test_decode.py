@@ -156,9 +156,7 @@ def test_sampled_rows_keep_their_generators_while_others_leave(llama):
 
     everyone = list(range(len(PROMPTS)))
     together = llama.decoder.write(read(llama, PROMPTS), draws(everyone), 160)
-    alone = [
-        llama.decoder.write(read(llama, [PROMPTS[i]]), draws([i]), 160)[0] for i in everyone
-    ]
+    alone = [llama.decoder.write(read(llama, [PROMPTS[i]]), draws([i]), 160)[0] for i in everyone]
     assert together == alone
     lengths = [len(tokens) for tokens in together]
     assert min(lengths) < 40 < 120 < max(lengths)
@@ -198,7 +196,10 @@ def test_layers_without_keys_are_refused(llama):
 # ------------------------------------------------------------------- what a checkpoint says
 
 
-def facts(tokenizer=SimpleNamespace(eos_token_id=2, pad_token_id=0), **said):
+TOKENIZER = SimpleNamespace(eos_token_id=2, pad_token_id=0)
+
+
+def facts(tokenizer=TOKENIZER, **said):
     return TokenFacts.of(GenerationConfig(**said), tokenizer)
 
 

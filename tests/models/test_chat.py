@@ -31,11 +31,14 @@ def test_a_system_turn_alone_becomes_a_user_turn():
     assert chat.fold_system([SYSTEM]) == [Message("user", (Text("Be brief."),))]
 
 
-def test_clips_are_handed_out_in_order():
-    turns = chat.spoken([USER, USER], [np.zeros(1), np.ones(2)], chat.array_part)
-    heard = [p["audio"] for t in turns for p in t["content"] if p["type"] == "audio"]
-    assert [len(w) for w in heard] == [1, 2]
-    assert turns[0]["content"][1] == {"type": "text", "text": "What?"}
+def test_clips_are_handed_out_in_order_and_in_their_pieces():
+    waves = [[np.zeros(1)], [np.ones(2), np.ones(3)]]
+    turns = chat.spoken([USER, SYSTEM, USER], waves, chat.array_part)
+    assert [t["role"] for t in turns] == ["user", "system", "user"]
+    heard = [[len(p["audio"]) for p in t["content"] if p["type"] == "audio"] for t in turns]
+    assert heard == [[1], [], [2, 3]]
+    for turn in (turns[0], turns[2]):
+        assert turn["content"][-1] == {"type": "text", "text": "What?"}
 
 
 def test_base64_carries_the_samples_without_loss():

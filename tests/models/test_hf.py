@@ -1,4 +1,8 @@
-"""The generic adapter on real processors and tiny random networks of three families."""
+"""The generic adapter on real processors and tiny random networks.
+
+That its answers are the families' own is shown in `test_exactness`; options that are compared, in
+`tests/engine/test_letters`.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,20 @@ import sys
 from dataclasses import replace
 
 import pytest
-import soundfile
 
 from lalm_bench.errors import ConfigError, ModelError
 from lalm_bench.models.hf import HFModel
-from lalm_bench.types import Audio, AudioRef, AudioSource, Generation, Message, Runtime, Text
+from lalm_bench.types import (
+    Audio,
+    AudioRef,
+    AudioSource,
+    Generation,
+    Message,
+    Request,
+    Runtime,
+    Text,
+)
 
-FAMILIES = ("qwen2_audio", "voxtral", "audio_flamingo_3")
 QUESTIONS = (
     "Which event comes next?",
     "Choose exactly one option. A) a dog B) a car passes C) rain falls",
@@ -30,13 +41,11 @@ def loaded(checkpoint):
     known = {}
 
     def load(family, batch_size=4, workers=2, path=None, **settings):
-        model = HFModel(
-            name=family, path=str(path or checkpoint(family)), dtype="float32", **settings
-        )
         key = (family, batch_size, workers, path, json.dumps(settings, sort_keys=True))
         if key not in known:
-            model.load(Runtime("cpu", batch_size, workers))
-            known[key] = model
+            folder = str(path or checkpoint(family))
+            known[key] = HFModel(name=family, path=folder, dtype="float32", **settings)
+            known[key].load(Runtime("cpu", batch_size, workers))
         return known[key]
 
     return load
@@ -54,111 +63,104 @@ def answers(model, requests):
     return {r.sample_id: replace(r, timing=None) for r in got}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_batch_size_workers_and_order_change_nothing(loaded, asked, family):
-    single = answers(loaded(family, 1, 1), asked)
-    assert len({r.text for r in single.values()}) == len(asked)
-    assert all(r.error is None and r.finish in ("stop", "length") for r in single.values())
-    assert answers(loaded(family, 4, 3), asked) == single
-    assert answers(loaded(family, 3, 2), asked[::-1]) == single
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_answers_depend_on_the_audio(loaded, ask, clips, family):
-    same_question = [ask(str(i), "What?", clip) for i, clip in enumerate(clips[:3])]
-    texts = {r.text for r in loaded(family).answer(same_question)}
-    assert len(texts) == 3
-
-
-def test_usage_and_timing_are_reported(loaded, asked):
-    response = next(r for r in loaded("qwen2_audio").answer(asked) if r.sample_id == "q3")
-    assert response.usage["audio_s"] == pytest.approx(9.7)
-    assert response.usage["truncated_s"] == 0
-    # 25 audio tokens a second
-    assert 9.7 * 25 < response.usage["input_tokens"] < 9.7 * 25 + 100
-    assert 0 < response.usage["output_tokens"] <= 16
-    assert response.timing["featurise_s"] > 0
-    assert response.timing["generate_s"] > 0
-
-
-def test_an_overlong_clip_is_an_error_that_names_clip_and_remedy(loaded, asked, clips):
-    got = answers(loaded("qwen2_audio", max_audio_s=3), asked)
-    assert {k for k, r in got.items() if r.finish == "error"} == {"q1", "q3"}
-    for part in (clips[3], "9.70 s", "3 s", "model.overlong=truncate"):
-        assert part in got["q3"].error
-    assert got["q0"].error is None
-
-
-def test_truncation_is_counted_and_equals_the_shorter_clip(loaded, ask, clips, tmp_path):
-    wave, rate = soundfile.read(clips[3])
-    soundfile.write(tmp_path / "short.wav", wave[: 3 * rate], rate)
-    model = loaded("qwen2_audio", max_audio_s=3, overlong="truncate")
-    cut = answers(model, [ask("long", "What?", clips[3])])["long"]
-    short = answers(model, [ask("short", "What?", tmp_path / "short.wav")])["short"]
-    assert cut.text == short.text
-    assert cut.usage["truncated_s"] == pytest.approx(6.7)
-    assert cut.usage["audio_s"] == pytest.approx(3.0)
+# ---------------------------------------------------------------------------------- batches
 
 
 def test_a_broken_file_fails_alone(loaded, asked, ask, tmp_path):
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF nonsense")
+    gone = tmp_path / "gone.wav"
     model = loaded("qwen2_audio")
-    got = answers(model, [*asked, ask("bad", "What?", broken)])
-    assert got["bad"].finish == "error"
-    assert str(broken) in got["bad"].error
-    assert {k: r for k, r in got.items() if k != "bad"} == answers(model, asked)
-
-
-def test_too_many_clips_are_refused(loaded, ask, clips):
-    two = ask("two", "Which is louder?", clips[0], clips[2])
-    assert "2 clips" in answers(loaded("audio_flamingo_3"), [two])["two"].error
-    assert answers(loaded("qwen2_audio"), [two])["two"].error is None
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_items_without_audio_share_a_batch_with_others(loaded, asked, ask, family):
-    mixed = [*asked[:2], ask("mute", "What?")]
-    got = answers(loaded(family, 4), mixed)
-    assert got == answers(loaded(family, 1, 1), mixed)
-    assert got["mute"].usage["audio_s"] == 0
-    assert got["mute"].error is None
+    got = answers(model, [*asked, ask("bad", "What?", broken), ask("none", "What?", gone)])
+    for name, path in (("bad", broken), ("none", gone)):
+        assert got[name].finish == "error"
+        assert str(path) in got[name].error
+    assert {k: r for k, r in got.items() if r.error is None} == answers(model, asked)
 
 
 def test_equal_length_batches_hold_equal_features(loaded, asked, ask, clips, monkeypatch):
-    from lalm_bench.engine import decode
-
-    seen = []
-    real = decode.answer_batch
-    monkeypatch.setattr(
-        decode, "answer_batch", lambda n, t, items: seen.append(len(items)) or real(n, t, items)
-    )
-    twice = [*asked, ask("again", "What?", clips[0])]
     # Windows of 30 s all have one shape; a mute item has none.
-    model = loaded("qwen2_audio", 8, batch_audio="equal_length")
-    assert len(answers(model, [*twice, ask("mute", "What?")])) == 6
+    model, seen = loaded("voxtral", 8, batch_audio="equal_length"), []
+    begin = model._begin
+
+    def noted(first):
+        batch = begin(first)
+        finish = batch.finish
+        batch.finish = lambda: seen.append(len(batch._items)) or finish()
+        return batch
+
+    monkeypatch.setattr(model, "_begin", noted)
+    requests = [*asked, ask("again", "What?", clips[0]), ask("mute", "What?")]
+    got = answers(model, requests)
     assert sorted(seen) == [1, 5]
+    assert got == answers(loaded("voxtral", 8), requests)
+    seen.clear()
+    model = loaded("qwen2_audio", 8, batch_audio="equal_length")
+    begin = model._begin
+    monkeypatch.setattr(model, "_begin", noted)
+    answers(model, requests)
+    assert sorted(seen) == [1, 1, 1, 1, 2], "trimmed clips have a shape of their own"
+
+
+def test_a_clips_spectrogram_is_made_once_for_all_its_questions(checkpoint, ask, clips):
+    import transformers as tf
+
+    calls = []
+
+    class Counting(tf.WhisperFeatureExtractor):
+        def __call__(self, *args, **options):
+            calls.append(1)
+            return super().__call__(*args, **options)
+
+    requests = [ask(f"{i}{n}", QUESTIONS[n], clips[i]) for i in range(3) for n in range(4)]
+    found = []
+    for reuse, expected in ((True, 3), (False, 12)):
+        model = HFModel(name="x", path=str(checkpoint("qwen2_audio")), dtype="float32")
+        real = tf.AutoProcessor.from_pretrained
+
+        def counted(*args, real=real, **options):
+            processor = real(*args, **options)
+            processor.feature_extractor.__class__ = Counting
+            return processor
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tf.AutoProcessor, "from_pretrained", counted)
+            model.load(Runtime("cpu", 4, 4, reuse_audio=reuse))
+        calls.clear()
+        found.append(answers(model, requests))
+        assert len(calls) == expected
+    assert found[0] == found[1]
+
+
+# --------------------------------------------------------------------------------- sampling
 
 
 def test_sampling_belongs_to_the_request_and_not_to_the_batch(loaded, asked):
     import torch
 
-    def drawn(model, first_seed):
-        generation = Generation(temperature=1.5, top_p=0.95)
-        requests = [
-            replace(r, generation=replace(generation, seed=first_seed + i))
-            for i, r in enumerate(asked)
+    def drawn(model, first_seed, requests=asked, top_p=0.95):
+        generation = Generation(temperature=1.5, top_p=top_p)
+        numbered = [
+            replace(r, generation=replace(generation, seed=first_seed + int(r.key[1:])))
+            for r in requests
         ]
-        return {k: r.text for k, r in answers(model, requests).items()}
+        return {k: r.text for k, r in answers(model, numbered).items()}
 
     state = torch.random.get_rng_state()
-    first = drawn(loaded("qwen2_audio", 4), 5)
+    four = loaded("qwen2_audio", 4)
+    first = drawn(four, 5)
+    assert four.report()["largest_batch"] == 4, "seeds do not part a batch"
     assert drawn(loaded("qwen2_audio", 1, 1), 5) == first
-    assert drawn(loaded("qwen2_audio", 4), 50) != first
+    assert drawn(four, 5, asked[::-1]) == first
+    assert drawn(four, 5, asked[1:3]) == {k: first[k] for k in ("q1", "q2")}
+    assert len(set(first.values())) == 4
+    assert drawn(four, 50) != first
+    greedy = {k: r.text for k, r in answers(four, asked).items()}
+    assert drawn(four, 5, top_p=1e-6) == greedy
     assert torch.equal(torch.random.get_rng_state(), state)
     unseeded = replace(asked[0], generation=Generation(temperature=1.0))
     with pytest.raises(ConfigError, match="needs a seed"):
-        list(loaded("qwen2_audio").answer([unseeded]))
+        list(four.answer([unseeded]))
 
 
 def test_the_checkpoints_own_sampling_and_penalties_are_switched_off(
@@ -173,10 +175,24 @@ def test_the_checkpoints_own_sampling_and_penalties_are_switched_off(
     assert answers(loaded("qwen2_audio", path=other), asked) == ours
 
 
-def test_other_modes_are_refused_with_a_remedy(loaded, asked):
-    scored = replace(asked[0], generation=Generation(mode="letter_likelihood"))
-    with pytest.raises(ConfigError, match="model=text"):
-        list(loaded("qwen2_audio").answer([scored]))
+def test_what_the_checkpoint_forbids_is_not_written(loaded, checkpoint, asked, tmp_path):
+    other = tmp_path / "forbidding"
+    shutil.copytree(checkpoint("qwen2_audio"), other)
+    tokenizer = loaded("qwen2_audio").processor.tokenizer
+    text = answers(loaded("qwen2_audio"), asked)["q1"].text
+    banned = tokenizer.encode(text, add_special_tokens=False)[0]
+    settings = json.loads((other / "generation_config.json").read_text())
+    file = other / "generation_config.json"
+    file.write_text(json.dumps(settings | {"suppress_tokens": [banned]}))
+    suppressed = answers(loaded("qwen2_audio", path=other), asked)["q1"].text
+    assert suppressed != text
+    assert banned not in tokenizer.encode(suppressed, add_special_tokens=False)
+    file.write_text(json.dumps(settings | {"bad_words_ids": [[banned, banned]]}))
+    with pytest.raises(ModelError, match="forbids phrases"):
+        HFModel(name="x", path=str(other)).load(Runtime("cpu"))
+
+
+# ---------------------------------------------------------------------------------- prompts
 
 
 def test_a_system_turn_is_folded_where_the_tokenizer_refuses_it(loaded, asked):
@@ -192,20 +208,24 @@ def test_a_system_turn_is_folded_where_the_tokenizer_refuses_it(loaded, asked):
 
 
 def test_parts_keep_their_order(loaded, clips):
-    def request(*parts):
-        from lalm_bench.types import Request
-
-        return Request("q", (Message("user", parts),), key="q")
-
     clip, words = Audio(AudioSource(AudioRef(clips[0]))), Text("What do you hear?")
     model = loaded("qwen2_audio")
-    before = model._prepare(request(clip, words)).inputs["input_ids"][0].tolist()
-    after = model._prepare(request(words, clip)).inputs["input_ids"][0].tolist()
+
+    def prepared(*parts):
+        return model._prepare(Request("q", (Message("user", parts),), key="q"))
+
+    before, after = prepared(clip, words), prepared(words, clip)
+    first, last = (item.inputs["input_ids"][0].tolist() for item in (before, after))
     marker = model.processor.tokenizer.convert_tokens_to_ids("<|AUDIO|>")
     word = model.processor.tokenizer("hear", add_special_tokens=False)["input_ids"][-1]
-    assert before.index(marker) < before.index(word)
-    assert after.index(marker) > after.index(word)
-    assert sorted(before) == sorted(after)
+    assert first.index(marker) < first.index(word)
+    assert last.index(marker) > last.index(word)
+    assert sorted(first) == sorted(last)
+    # What follows the audio is a row's own; what leads up to it may be shared.
+    assert before.audio == after.audio
+    for item, ids in ((before, first), (after, last)):
+        assert ids[item.beginning - 1] == marker != ids[item.beginning]
+    assert marker not in first[before.beginning :] + last[after.beginning :]
 
 
 def test_a_template_override_is_used_and_identified(loaded, asked, checkpoint, tmp_path):
@@ -219,10 +239,13 @@ def test_a_template_override_is_used_and_identified(loaded, asked, checkpoint, t
     assert inline.identity() == other.identity()
 
 
+# --------------------------------------------------------------------------------- settings
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("overlong", "chunk"),
+        ("overlong", "split"),
         ("audio_form", "path"),
         ("batch_audio", "x"),
         ("system_role", "x"),
@@ -253,6 +276,11 @@ def test_an_unknown_class_or_device_is_named(checkpoint):
         HFModel(name="x", path=path).load(Runtime("tpu"))
 
 
+def test_a_text_checkpoint_is_no_audio_model(checkpoint):
+    with pytest.raises(ModelError, match="hears nothing; is this for model=text"):
+        HFModel(name="x", path=str(checkpoint("tiny_llama"))).load(Runtime("cpu"))
+
+
 def test_answering_before_loading_is_an_error(checkpoint, asked):
     model = HFModel(name="x", path=str(checkpoint("qwen2_audio")))
     with pytest.raises(ModelError, match="load"):
@@ -267,6 +295,7 @@ def test_importing_and_building_stay_light(checkpoint):
         f"model = HFModel(name='x', path={str(checkpoint('qwen2_audio'))!r})\n"
         "assert model.missing() == []\n"
         "assert model.identity()['class']\n"
+        "assert model.report() == {}\n"
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -86,10 +86,10 @@ def by_item(model, requests):
 
 def test_letter_likelihood_equals_a_computation_by_hand(loaded, asked, logp):
     model, requests = loaded(), asked("letter_likelihood")
-    encode = model.tokenizer.encode
+    encode = model.resident.tokenizer.encode
     got = by_item(model, requests)
     for request in requests:
-        context = chat_prompt(model.tokenizer, request.messages[0].parts[0].text)
+        context = chat_prompt(model.resident.tokenizer, request.messages[0].parts[0].text)
         expected = {
             c.label: math.log(
                 math.exp(logp(context, encode(c.label)))
@@ -107,10 +107,10 @@ def test_letter_likelihood_equals_a_computation_by_hand(loaded, asked, logp):
 
 def test_option_pmi_equals_a_computation_by_hand(loaded, asked, logp):
     model, requests = loaded(), asked("option_pmi")
-    encode = model.tokenizer.encode
+    encode = model.resident.tokenizer.encode
     got = by_item(model, requests)
     for request in requests:
-        context = chat_prompt(model.tokenizer, request.question)
+        context = chat_prompt(model.resident.tokenizer, request.question)
         expected = {
             c.label: logp(context, encode(c.text)) - logp(encode("Answer:"), encode(" " + c.text))
             for c in CHOICES
@@ -123,7 +123,7 @@ def test_option_pmi_equals_a_computation_by_hand(loaded, asked, logp):
 def test_pmi_of_a_base_model_writes_a_space_after_the_prompt(loaded, untemplated, asked, logp):
     model = loaded(path=untemplated)
     request = asked("option_pmi")[0]
-    encode = model.tokenizer.encode
+    encode = model.resident.tokenizer.encode
     context = encode(f"{request.question}\nAnswer:")
     got = by_item(model, [request])["q0"].scores
     for c in CHOICES:
@@ -133,14 +133,28 @@ def test_pmi_of_a_base_model_writes_a_space_after_the_prompt(loaded, untemplated
 
 
 def test_the_prior_of_an_option_is_computed_once(loaded, asked, monkeypatch):
-    model = loaded(batch_size=3)
-    list(model.answer(asked("option_pmi")))
-    assert set(model._priors) == {c.text for c in CHOICES}
-    pairs = []
-    real = model._logprobs
-    monkeypatch.setattr(model, "_logprobs", lambda p: pairs.extend(p) or real(p))
-    list(model.answer(asked("option_pmi")))
-    assert len(pairs) == len(QUESTIONS) * len(CHOICES)
+    model, learnt = loaded(batch_size=3), []
+    real = model.resident.logprobs
+    monkeypatch.setattr(
+        model.resident,
+        "logprobs",
+        lambda context, texts: learnt.extend(texts) or real(context, texts),
+    )
+    first = by_item(model, asked("option_pmi"))
+    encode = model.resident.tokenizer.encode
+    assert sorted(learnt) == sorted(tuple(encode(" " + c.text)) for c in CHOICES)
+    assert by_item(model, asked("option_pmi")) == first
+    more = (*CHOICES, Choice("D", "a car passes"))
+    by_item(model, asked("option_pmi", choices=more))
+    assert len(learnt) == len(more)
+
+
+def test_equal_options_go_to_the_first(loaded, asked):
+    twins = (Choice("B", "rain"), Choice("A", "rain"))
+    for choices in (twins, twins[::-1]):
+        for response in by_item(loaded(), asked("option_pmi", choices=choices)).values():
+            assert len(set(response.scores.values())) == 1
+            assert response.text == choices[0].label
 
 
 @pytest.mark.parametrize("mode", ["letter_likelihood", "option_pmi"])
