@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 _NAME = "audio"
@@ -52,7 +52,7 @@ class EncodedAudio:
             return None
         file = self._file(audio)
         try:
-            vectors = load_file(file)[_NAME].to(device)
+            vectors = load(file.read_bytes())[_NAME].to(device)
             os.utime(file)
         except OSError:
             return None  # not there, or just evicted
