@@ -90,6 +90,6 @@ def chooser(generations: Sequence[Generation]) -> Choose:
                 "generation.temperature > 0 needs a seed for every request: give generation.seed, "
                 "or set generation.temperature=0"
             )
-        # torch keeps the low 64 bits only of what it is given, and refuses more.
+        # torch refuses more than 64 bits, sign included.
         generators.append(torch.Generator().manual_seed(generation.seed % (1 << 63)))
     return Sampled(generators, first.temperature, first.top_p)

@@ -9,13 +9,13 @@ everything else (per-layer inputs, masks, heads), so one mechanism serves all.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lalm_bench.engine.collate import collate
+from lalm_bench.engine.collate import audio_shape, collate
 from lalm_bench.errors import ModelError
 
 # Clips encoded at a time: enough to fill a GPU, few enough for the activations of 30 s windows.
@@ -39,6 +39,9 @@ class Listener:
     trims : bool
         The encoder masks padding (its positions are a table called `embed_positions`): clips
         shorter than its window are encoded at their own length.
+    alike : bool
+        The encoder hears the padding of clips beside longer ones: only clips whose features have
+        equal shapes are encoded together.
 
     Raises
     ------
@@ -47,9 +50,15 @@ class Listener:
     """
 
     def __init__(
-        self, network: Any, pad_id: int, merges: str | None = None, trims: bool = False
+        self,
+        network: Any,
+        pad_id: int,
+        merges: str | None = None,
+        trims: bool = False,
+        alike: bool = False,
     ) -> None:
         self.network = network
+        self._alike = alike
         self.token = audio_token(network.config)
         self._pad_id = pad_id
         self._merges = None if merges is None else network.get_submodule(merges)
@@ -64,10 +73,15 @@ class Listener:
         rows : sequence of dict
             Features of one item each, with audio.
         """
-        vectors: list[Tensor] = []
-        for first in range(0, len(rows), ENCODED_AT_ONCE):
-            vectors += self._encode(rows[first : first + ENCODED_AT_ONCE])
-        return vectors
+        groups: dict[Hashable, list[int]] = {}
+        for i, row in enumerate(rows):
+            groups.setdefault(audio_shape(row) if self._alike else None, []).append(i)
+        vectors: dict[int, Tensor] = {}
+        for group in groups.values():
+            for first in range(0, len(group), ENCODED_AT_ONCE):
+                piece = group[first : first + ENCODED_AT_ONCE]
+                vectors |= zip(piece, self._encode([rows[i] for i in piece]), strict=True)
+        return [vectors[i] for i in range(len(rows))]
 
     def _encode(self, rows: Sequence[dict[str, Tensor]]) -> list[Tensor]:
         batch = collate(rows, self._pad_id, self.network.device, self.network.dtype)

@@ -53,7 +53,8 @@ class EncodedAudio:
         file = self._file(audio)
         try:
             vectors = load(file.read_bytes())[_NAME].to(device)
-            os.utime(file)
+            with contextlib.suppress(OSError):  # a folder that others own may be read all the same
+                os.utime(file)
         except OSError:
             return None  # not there, or just evicted
         except (SafetensorError, KeyError):
@@ -74,11 +75,16 @@ class EncodedAudio:
         content = save({_NAME: vectors.cpu().contiguous()})
         if len(content) > self._disk:
             return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._make_room(len(content))
         partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._make_room(len(content))
+            partial.write_bytes(content)
+            partial.replace(file)
+        except OSError:
+            # A full disk or a folder that is only read ends the keeping and not the run.
+            with contextlib.suppress(OSError):
+                partial.unlink()
 
     def _hold(self, audio: str, vectors: Tensor) -> None:
         size = vectors.numel() * vectors.element_size()

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 class Family:
     """Settings of `HFModel` that follow from `config.model_type`; see there for their meaning.
 
-    `merges` and `trims_audio` are facts about the network: see `engine.listening.Listener`.
+    `merges`, `trims_audio` and `encodes_alike` are facts about the network: see
+    `engine.listening.Listener`.
     `attends_in_chunks`: its encoder hands over bounds of chunks, see `engine.attention`.
     `states_length`: unless told the clip's length, its processor pads to a window of minutes.
     """
@@ -28,6 +29,7 @@ class Family:
     adapter: str | None = None
     merges: str | None = None
     trims_audio: bool = False
+    encodes_alike: bool = False
     states_length: bool = False
     attends_in_chunks: bool = False
 
@@ -51,7 +53,7 @@ class Extra:
 
 FAMILIES = {
     "audioflamingo3": Family(max_audio_s=600, max_audios=1, trims_audio=True),
-    "gemma3n": Family(max_audio_s=30),
+    "gemma3n": Family(max_audio_s=30, encodes_alike=True),
     "gemma4": Family(max_audio_s=30),
     # 655 s by its setting, but whole windows of 30 s only.
     "glmasr": Family(max_audio_s=630, max_audios=1),

@@ -142,7 +142,11 @@ class HFModel(Pretrained):
         self._processors = PerThread(self.processor)
         tokenizer = self.processor.tokenizer
         self._listener = Listener(
-            self.network, pad_id(tokenizer), settings.merges, settings.trims_audio
+            self.network,
+            pad_id(tokenizer),
+            settings.merges,
+            trims=settings.trims_audio,
+            alike=settings.encodes_alike,
         )
         self._reside(tokenizer, self._listener)
 

@@ -20,8 +20,8 @@ QUESTIONS = (
 FEW = (Choice("A", "a dog"), Choice("B", "rain"))
 MANY = (*FEW, Choice("10", "a car"), Choice("none of", "nothing"), Choice("(C)", "all"))
 LETTERS = Generation(mode="letter_likelihood")
-# Their encoders hear the padding behind a shorter clip.
-HEARS_PADDING = ("gemma3n", "phi4_multimodal")
+# Its encoder hears the padding behind a shorter clip.
+HEARS_PADDING = ("phi4_multimodal",)
 
 
 @pytest.fixture
