@@ -216,7 +216,8 @@ def test_each_cell_sees_its_own_device_only(bench, witness, torch_that_counts):
     done = bench(*LAUNCHER, *SWEEP, "seed=1,2,3,4", path=path, env=witness.env, check=0)
     lives = witness.lives()
     assert sorted({f["devices"] for f in lives}) == ["0", "1"]
-    assert [f["devices"] for f in lives[:2]] == ["0", "1"]
+    # The first two start together, and either may be the first to be seen.
+    assert sorted(f["devices"] for f in lives[:2]) == ["0", "1"]
     for device in "01":
         assert most_at_once([f for f in lives if f["devices"] == device]) == 1
     assert {line.split()[1] for line in done.stdout.splitlines()[1:]} == {"cuda:0", "cuda:1"}
