@@ -46,7 +46,7 @@ class Pretrained(ModelBase):
     chat_template : str, optional
         Jinja text, or the path of a `.jinja` file, instead of the checkpoint's own.
     attn_implementation : str, optional
-        eager, sdpa, flash_attention_2 ...; by default the library's choice.
+        eager or sdpa; by default the library's choice.
     trust_remote_code : bool
         Run Python code that comes with the checkpoint; needs `model_class` (an Auto class).
     licence_url : str, optional
@@ -75,6 +75,7 @@ class Pretrained(ModelBase):
 
     def __post_init__(self) -> None:
         demand(self.dtype, "dtype", DTYPES)
+        demand(self.attn_implementation or "sdpa", "attn_implementation", ("eager", "sdpa"))
         if self.trust_remote_code and self.model_class is None:
             raise ConfigError(
                 "model.trust_remote_code=true needs model.model_class: name the Auto class of "
