@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lalm_bench.errors import ConfigError
-from lalm_bench.types import Choice
+from lalm_bench.types import Audio, AudioSource, Choice, Message, Sample, Text
 
 _FIELDS = ("{question}", "{options}", "{choices}", "{labels}")
 _FIELD = re.compile("|".join(map(re.escape, _FIELDS)))
@@ -26,6 +26,12 @@ def check(template: str, where: str) -> None:
         raise ConfigError(
             f"{where} has no {{question}}; the places it may use are {', '.join(_FIELDS)}"
         )
+
+
+def user_turn(sample: Sample, text: str) -> Message:
+    """One user turn: the item's clips, then `text`."""
+    heard = [Audio(AudioSource(clip)) for clip in sample.audio]
+    return Message("user", (*heard, Text(text)))
 
 
 def render(template: str, question: str, choices: Sequence[Choice]) -> str:

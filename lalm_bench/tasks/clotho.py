@@ -15,20 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lalm_bench import prompts
 from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.types import (
-    Audio,
     AudioRef,
-    AudioSource,
     Generation,
     Json,
-    Message,
     Metrics,
     Request,
     Response,
     Sample,
     Score,
-    Text,
 )
 
 if TYPE_CHECKING:
@@ -136,8 +133,7 @@ class Clotho:
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """One user turn: the clip, then the prompt."""
-        heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
-        messages = (Message("user", (*heard, Text(sample.question))),)
+        messages = (prompts.user_turn(sample, sample.question),)
         return [Request(sample.id, messages, (), sample.question, generation)]
 
     def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:

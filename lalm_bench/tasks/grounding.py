@@ -22,19 +22,16 @@ from lalm_bench.tasks.order.build import find_twins
 from lalm_bench.tasks.order.timeline import Event, timelines
 from lalm_bench.tasks.strong_captions import Source, account
 from lalm_bench.types import (
-    Audio,
     AudioRef,
     AudioSource,
     Clip,
     Generation,
     Json,
-    Message,
     Metrics,
     Request,
     Response,
     Sample,
     Score,
-    Text,
 )
 
 if TYPE_CHECKING:
@@ -123,9 +120,8 @@ class Grounding:
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """One user turn: the clip, then the question."""
-        heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
         text = prompts.render(self.prompt, sample.question, ())
-        messages = (Message("user", (*heard, Text(text))),)
+        messages = (prompts.user_turn(sample, text),)
         return [Request(sample.id, messages, (), sample.question, generation)]
 
     def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:

@@ -14,22 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lalm_bench import prompts
 from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.parsing.jasco import ORIENTATIONS, Verdict
 from lalm_bench.tasks.jasco_files import COLUMNS, main, read_table, read_verdicts
 from lalm_bench.types import (
-    Audio,
     AudioRef,
-    AudioSource,
     Generation,
     Json,
-    Message,
     Metrics,
     Request,
     Response,
     Sample,
     Score,
-    Text,
 )
 
 if TYPE_CHECKING:
@@ -123,11 +120,10 @@ class Jasco:
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """One user turn an instruction: the clip, then the instruction."""
-        heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
         return [
             Request(
                 sample.id,
-                (Message("user", (*heard, Text(text))),),
+                (prompts.user_turn(sample, text),),
                 question=text,
                 generation=generation,
                 variant=f"instruction={number}",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lalm_bench import prompts
 from lalm_bench.errors import ConfigError
 from lalm_bench.metrics import closed_match, instructions
 from lalm_bench.metrics.mmau_pro import INSTRUCTION, KINDS, summarise
@@ -20,17 +21,13 @@ from lalm_bench.tasks.mmau_pro_items import fault, kind_of, to_sample
 from lalm_bench.tasks.multiple_choice import MultipleChoice
 from lalm_bench.tasks.published_items import absent, plain, read_items, text_of
 from lalm_bench.types import (
-    Audio,
-    AudioSource,
     Generation,
     Json,
-    Message,
     Metrics,
     Request,
     Response,
     Sample,
     Score,
-    Text,
 )
 
 if TYPE_CHECKING:
@@ -111,8 +108,7 @@ class MmauPro(MultipleChoice):
         """Closed items with their options; the others as their bare question."""
         if sample.choices:
             return super().requests(sample, generation)
-        heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
-        messages = (Message("user", (*heard, Text(sample.question))),)
+        messages = (prompts.user_turn(sample, sample.question),)
         return [Request(sample.id, messages, question=sample.question, generation=generation)]
 
     def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:

@@ -14,18 +14,14 @@ from lalm_bench import prompts
 from lalm_bench.parsing import Parsed, Parser
 from lalm_bench.tasks import option_order
 from lalm_bench.types import (
-    Audio,
-    AudioSource,
     Choice,
     Generation,
     Json,
-    Message,
     Metrics,
     Request,
     Response,
     Sample,
     Score,
-    Text,
 )
 
 if TYPE_CHECKING:
@@ -92,12 +88,11 @@ class MultipleChoice:
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """One user turn for each order of the options: the clips, then the rendered question."""
-        heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
         asked = []
         for order in option_order.arrangements(self.options, sample, self.options_seed):
             shown = order.shown(sample.choices)
             text = prompts.render(self.prompt, sample.question, shown)
-            messages = (Message("user", (*heard, Text(text))),)
+            messages = (prompts.user_turn(sample, text),)
             asked.append(
                 Request(sample.id, messages, shown, sample.question, generation, order.variant)
             )

@@ -9,13 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lalm_bench import prompts
 from lalm_bench.errors import DataError
 from lalm_bench.tasks.audiomarathon import duration, legacy
 from lalm_bench.tasks.audiomarathon.style import choose
 from lalm_bench.types import (
-    Audio,
     AudioRef,
-    AudioSource,
     Generation,
     Json,
     Message,
@@ -122,8 +121,7 @@ class LongTranscription:
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """The recording, then the instruction."""
-        heard = tuple([Audio(AudioSource(clip)) for clip in sample.audio])
-        messages = [Message("user", (*heard, Text(self._style.prompt)))]
+        messages = [prompts.user_turn(sample, self._style.prompt)]
         if self._style.system:
             messages.insert(0, Message("system", (Text(self._style.system),)))
         return [
