@@ -6,19 +6,31 @@ import dataclasses
 import json
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lalm_bench import audio_facts
 from lalm_bench.digests import file_digest
 from lalm_bench.errors import AudioError
-from lalm_bench.types import AudioRef, AudioSource
+from lalm_bench.types import AudioEdit, AudioRef, AudioSource, Clip
+from lalm_bench.wave_cache import WaveCache, memory_share
 
 if TYPE_CHECKING:
     import soundfile
 
 
-def render(source: AudioSource, rate: int) -> np.ndarray:
+# Clips as they are before any edit: a quarter of an hour at 16 kHz for several questions on a clip,
+# and what memory allows where several runs share this process (`keep_clips`).
+waves = WaveCache(1 << 26)
+
+
+def keep_clips() -> None:
+    """Have all further runs of this process share the clips they decode, as memory allows."""
+    waves.limit = max(waves.limit, memory_share())
+
+
+def render(source: AudioSource, rate: int, facts: dict[str, float] | None = None) -> np.ndarray:
     """What the model hears: decoded, mono, resampled to `rate`, then edited.
 
     Parameters
@@ -26,6 +38,8 @@ def render(source: AudioSource, rate: int) -> np.ndarray:
     source : AudioSource
     rate : int
         Target sampling rate, Hz.
+    facts : dict, optional
+        Takes what the edits really did (`audio_facts.NAMES`); stays empty for a clip without edits.
 
     Returns
     -------
@@ -35,16 +49,53 @@ def render(source: AudioSource, rate: int) -> np.ndarray:
     Raises
     ------
     AudioError
-        The file cannot be read or holds no numbers, or the part asked for lies outside it.
+        The file cannot be read or holds no numbers, the part asked for lies outside it, or an edit
+        leaves nothing of it.
     """
-    clip = source.clip
+    plain = wave = _plain(source.clip, rate)
+    for edit in source.edits:
+        before = wave
+        wave = edit(before, rate, np.random.default_rng(edit.seed))
+        if facts is not None and (measure := getattr(edit, "facts", None)) is not None:
+            audio_facts.note(facts, measure(before, wave, rate))
+    if source.edits:
+        if facts is not None:
+            facts["unchanged"] = float(np.array_equal(plain, wave))
+        if not np.isfinite(wave).all():
+            raise AudioError(
+                f"{name(source.clip)}: the intervention leaves samples that are no numbers; "
+                "choose a milder one"
+            )
+    wave = np.ascontiguousarray(wave, dtype=np.float32)
+    # What other requests share is not handed out: a feature extractor may write into it.
+    return wave if wave.flags.writeable else wave.copy()
+
+
+def name(clip: Clip) -> str:
+    """What a message calls a clip."""
+    return clip.path if isinstance(clip, AudioRef) else f"synthesised {type(clip).__name__}"
+
+
+def _plain(clip: Clip, rate: int) -> np.ndarray:
+    """The clip without edits at `rate`, read-only: float32, shape (samples,)."""
+    return waves.get((*_identity(clip), rate), lambda: _load(clip, rate))
+
+
+def _identity(clip: Clip) -> tuple[Any, ...]:
+    if not isinstance(clip, AudioRef):
+        return (clip.content(),)
+    try:
+        stat = os.stat(clip.path)
+    except OSError as error:
+        raise _unreadable(clip.path, error) from error
+    return clip.path, stat.st_size, stat.st_mtime_ns, clip.start, clip.end
+
+
+def _load(clip: Clip, rate: int) -> np.ndarray:
     wave, native = decode(clip) if isinstance(clip, AudioRef) else clip.synthesise()
     wave = resample(wave, native, rate)
-    for edit in source.edits:
-        wave = edit(wave, rate, np.random.default_rng(edit.seed))
     if not np.isfinite(wave).all():
-        name = clip.path if isinstance(clip, AudioRef) else type(clip).__name__
-        raise AudioError(f"{name}: holds samples that are no numbers; replace the file")
+        raise AudioError(f"{name(clip)}: holds samples that are no numbers; replace the file")
     return np.ascontiguousarray(wave, dtype=np.float32)
 
 
@@ -105,11 +156,14 @@ def digest(source: AudioSource, rate: int) -> str:
         content = clip.content()
     if not source.edits:
         return f"{content}@{rate}"
-    edits = [
-        [type(e).__name__, dataclasses.asdict(e)]  # type: ignore[call-overload]
-        for e in source.edits
-    ]
+    edits = [[type(e).__name__, _parameters(e)] for e in source.edits]
     return f"{content}@{rate}:{json.dumps(edits, sort_keys=True)}"
+
+
+def _parameters(edit: AudioEdit) -> Any:
+    """What determines an edit: its own word for it (files by content), else its fields."""
+    content = getattr(edit, "content", None)
+    return dataclasses.asdict(edit) if content is None else content()  # type: ignore[call-overload]
 
 
 def _file_digest(path: str) -> str:

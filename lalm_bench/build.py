@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from lalm_bench.errors import BenchError, ConfigError, one_line
+from lalm_bench.cli import home
+from lalm_bench.errors import BenchError, ConfigError, DataError, one_line
 from lalm_bench.identity import fingerprint
 from lalm_bench.provenance import public
+from lalm_bench.runs import find
 from lalm_bench.tracking.base import Tracking
 from lalm_bench.types import MODES, Generation, Intervention, Judge, Model, Pruning, Runtime, Task
 
 # What an item that cannot be asked does to its run.
 STOP, CONTINUE = "stop", "continue"
+# The baseline that is found by settings.
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -40,19 +46,37 @@ class Experiment:
     fingerprint: str
     folder: Path
 
+    def inputs(self) -> list[Path]:
+        """Files whose content determines what is asked."""
+        return [*self.task.inputs(), *_inputs(self.intervention)]
+
+    def watched(self) -> list[Path]:
+        """Files that a stored result depends on: `inputs`, and what a baseline decided."""
+        parts = [self.intervention, *getattr(self.intervention, "steps", {}).values()]
+        built_on = [part.baseline for part in parts if hasattr(part, "baseline")]
+        return [*self.inputs(), *[Path(folder, "decisions.jsonl") for folder in built_on]]
+
     @property
     def condition(self) -> str:
         """Name of the intervention and pruning, with their scalar settings."""
         return _condition(self.config)
 
 
-def build(config: DictConfig) -> Experiment:
+def build(config: DictConfig, model: Model | None = None) -> Experiment:
     """Instantiate the groups and check the plain settings.
+
+    Parameters
+    ----------
+    config : DictConfig
+    model : Model, optional
+        Built from an equal `config.model` and perhaps loaded already.
 
     Raises
     ------
     ConfigError
         A setting is missing, of the wrong type, or out of range.
+    DataError
+        An intervention builds on a run that is not there, or not finished.
     """
     try:
         resolved: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
@@ -74,16 +98,19 @@ def build(config: DictConfig) -> Experiment:
         limit is None or (isinstance(limit, int) and limit > 0),
         f"limit={limit!r} must be a positive whole number, or null for all items",
     )
-    groups = ("task", "model", "intervention", "pruning", "judge", "tracking")
+    groups = ("task", "model", "pruning", "judge", "tracking")
     parts = {group: _instantiate(config, group) for group in groups}
-    name = fingerprint(resolved, parts["task"].inputs())
-    folder = Path(
-        resolved["paths"]["outputs"],
-        _slug(resolved["task"]["name"]),
-        _slug(resolved["model"]["name"]),
-        _slug(_condition(resolved)),
-        name,
-    )
+    if model is not None:
+        parts["model"] = model
+    config = config.copy()
+    builders = (_building_on(config.intervention), _building_on(resolved["intervention"]))
+    for node, recorded in zip(*builders, strict=True):
+        baseline = _baseline(resolved, node, parts["task"].inputs())
+        node["baseline"] = str(baseline)
+        recorded["baseline"] = baseline.name  # a fingerprint, wherever the run lies
+    parts["intervention"] = _instantiate(config, "intervention")
+    inputs = [*parts["task"].inputs(), *_inputs(parts["intervention"])]
+    name, folder = _identify(resolved, inputs)
     return Experiment(
         resolved,
         **parts,
@@ -96,6 +123,46 @@ def build(config: DictConfig) -> Experiment:
     )
 
 
+def unchanged(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings without intervention: what a changed run is compared with."""
+    node = OmegaConf.to_container(OmegaConf.load(Path(home("conf"), "intervention", "none.yaml")))
+    return {**config, "intervention": node}
+
+
+def _building_on(node: Any) -> Iterator[Any]:
+    """The parts of an intervention that build on another run: itself, or steps of a chain."""
+    if "baseline" in node:
+        yield node
+    for step in (node.get("steps") or {}).values():
+        yield from _building_on(step)
+
+
+def _baseline(config: dict[str, Any], node: Any, inputs: Sequence[Path]) -> Path:
+    """Folder of the run that an intervention on the reasoning builds on."""
+    name = str(node["baseline"])
+    if name != AUTO:
+        return find(name, config["paths"]["outputs"])
+    folder = _identify(unchanged(config), inputs)[1]
+    if not (folder / "run.json").is_file():
+        raise DataError(
+            f"intervention={node['name']} builds on the same run without it, "
+            "which is not there: run this command with intervention=none first, or name another "
+            "run, intervention.baseline=FOLDER"
+        )
+    return find(str(folder), config["paths"]["outputs"])
+
+
+def _inputs(intervention: Any) -> list[Path]:
+    return list(intervention.inputs()) if hasattr(intervention, "inputs") else []
+
+
+def _identify(config: dict[str, Any], inputs: Sequence[Path]) -> tuple[str, Path]:
+    """Fingerprint and folder of a run."""
+    name = fingerprint(config, inputs)
+    words = (config["task"]["name"], config["model"]["name"], _condition(config))
+    return name, Path(config["paths"]["outputs"], *map(_slug, words), name)
+
+
 def _instantiate(config: DictConfig, group: str) -> Any:
     try:
         return instantiate(config[group], _convert_="all")
@@ -105,6 +172,11 @@ def _instantiate(config: DictConfig, group: str) -> Any:
             cause = cause.__cause__
         if isinstance(cause, BenchError):
             raise cause from None
+        if missing := re.search(r"unexpected keyword argument '(protocol|recover)'", str(cause)):
+            raise ConfigError(
+                f"task={config.task.name} has no options to choose from: set "
+                f"{missing.group(1)}=none"
+            ) from error
         if isinstance(cause, TypeError | ValueError | ImportError):
             raise ConfigError(f"{group}: {one_line(cause)}; see --cfg job") from error
         raise
@@ -159,18 +231,35 @@ def _cores() -> int:
 
 
 def _condition(config: dict[str, Any]) -> str:
-    words = []
+    """How it is asked, where that is not the task's own way, and what is changed."""
+    protocol = config["task"].get("protocol")
+    words = [str(protocol["name"])] if protocol else []
     for group in ("intervention", "pruning"):
-        node = config[group]
-        if node["name"] == "none":
-            continue
-        settings = [
-            f"{key}={value}"
-            for key, value in node.items()
-            if key not in ("name", "_target_") and isinstance(value, bool | int | float | str)
-        ]
-        words.append("_".join([node["name"], *settings]))
+        if config[group]["name"] != "none":
+            words.append(_named(group, config[group]))
     return "+".join(words) or "baseline"
+
+
+def _named(group: str, node: Mapping[str, Any]) -> str:
+    """Name, first setting, all others that are not as shipped, and the steps of a chain."""
+    settings = [(k, v) for k, v in node.items() if k not in ("name", "_target_", "baseline")]
+    shipped = _shipped(group, node["name"])
+    words = [str(node["name"])]
+    for place, (key, value) in enumerate(settings):
+        if isinstance(value, bool | int | float | str):
+            if place == 0 or key not in shipped or shipped[key] != value:
+                words.append(f"{key}={value}")
+        elif key == "steps" and isinstance(value, Mapping):
+            words += [_named(group, value[step]) for step in sorted(value)]
+    return "_".join(words)
+
+
+def _shipped(group: str, name: str) -> dict[str, Any]:
+    """Settings of a group's option as its YAML has them; nothing where it has none."""
+    file = Path(home("conf"), group, f"{name}.yaml")
+    if not file.is_file():
+        return {}
+    return {str(k): v for k, v in OmegaConf.load(file).items_ex(resolve=False)}
 
 
 def _slug(text: str) -> str:

@@ -22,7 +22,11 @@ from lalm_bench.errors import BenchError, ConfigError, Incomplete, one_line
 FAILED, BAD_INPUT = 1, 2
 SHOW_EVERYTHING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 # What a composed configuration can be used for: a module and its function, called with it.
-STAGES = {"run": ("lalm_bench.run", "run"), "export": ("lalm_bench.export", "export")}
+STAGES = {
+    "run": ("lalm_bench.run", "run"),
+    "export": ("lalm_bench.export", "export"),
+    "study": ("lalm_bench.study", "study"),
+}
 
 
 def home(name: str) -> str:
@@ -39,6 +43,7 @@ sys.path.append(home("launchers"))  # Hydra finds launchers in the namespace pac
 @hydra.main(version_base="1.3", config_path=home("conf"), config_name="config")
 def _run(config: DictConfig) -> str:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        import_module("lalm_bench.audio").keep_clips()
         return _stage(config.stage)(config)
     with _exit_codes():  # before Hydra sees the exception and prints lines of its own
         return _stage(config.stage)(config)
@@ -95,7 +100,7 @@ def explain(error: BaseException) -> str:
     if match := re.search(r"Could not find '([^']+)'", text):
         return _unknown_option(match.group(1))
     deepest = one_line(causes[-1])
-    return text if deepest in text else f"{text} ({deepest})"
+    return text if deepest == "None" or deepest in text else f"{text} ({deepest})"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -2,6 +2,8 @@
 
 DIR/requests.jsonl  one request a line; its messages name the clips
 DIR/audio/*.wav     each distinct clip once, float32, exactly as `audio.render` gives it
+DIR/audio/*.json    where it comes from, who is asked about it, what each edit did
+DIR/original/*.wav  the same clips without the edits (export.original=true), to hear the difference
 DIR/answers.csv     a template for `model=predictions`; never overwritten
 DIR/export.json     what the folder holds, so that it is continued and never mixed
 """
@@ -11,7 +13,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -22,20 +23,19 @@ from typing import Any
 import orjson
 from omegaconf import DictConfig
 
-from lalm_bench import audio
+from lalm_bench import clip_files
 from lalm_bench.build import Experiment, build
-from lalm_bench.engine.prefetch import ahead
-from lalm_bench.errors import AudioError, ConfigError, DataError
+from lalm_bench.clip_files import ClipFile
+from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.identity import Sealer
 from lalm_bench.models.prediction_files import asked
 from lalm_bench.preflight import Plan, select
 from lalm_bench.store import RunFolder, read_json, write_bytes, write_json
-from lalm_bench.types import Audio, AudioSource, Context, Message, Request
+from lalm_bench.types import Audio, Context, Message, Request
 
 COLUMNS = ("id", "variant", "request", "output")
 _PARTIAL = ".requests.jsonl.partial"
 _OWN_BEFORE_MANIFEST = frozenset({".lock", _PARTIAL})
-_OWN_NAME = re.compile(r"[0-9a-f]{32}\.wav|\.[0-9a-f]{32}\.wav\.\d+\.partial")
 _LINE_EVERY_S = 30.0
 
 
@@ -50,7 +50,7 @@ def export(config: DictConfig) -> str:
         The input is wrong, a clip cannot be read, or the folder holds something else.
     """
     experiment = build(config)
-    folder, rate = _folder(experiment), _rate(experiment)
+    folder, rate, original = _folder(experiment), _rate(experiment), _original(experiment)
     if absent := experiment.task.missing(True):
         raise DataError("; ".join(absent))
     samples = select(experiment.task.samples(), experiment.limit, experiment.seed)
@@ -64,9 +64,15 @@ def export(config: DictConfig) -> str:
         hears=True,
     )
     plan.check()
+    if plan.open:
+        raise ConfigError(
+            "stage=export: what is asked next depends on the answers (protocol or intervention in "
+            "steps); export a protocol of one turn"
+        )
     with RunFolder(folder):
         clips, template = _requests(experiment, plan, folder, rate)
-        written = _render(folder, clips, rate, experiment.runtime.workers)
+        steps = clip_files.render(folder, clips, rate, experiment.runtime.workers, original)
+        written = sum(_told(steps, len(clips)))
         if not (folder / "answers.csv").exists():
             write_bytes(folder / "answers.csv", template.encode())
         (folder / _PARTIAL).replace(folder / "requests.jsonl")
@@ -107,15 +113,22 @@ def _rate(experiment: Experiment) -> int:
     return rate
 
 
+def _original(experiment: Experiment) -> bool:
+    wanted = experiment.config["export"]["original"]
+    if not isinstance(wanted, bool):
+        raise ConfigError(f"export.original={wanted!r} must be true or false")
+    return wanted
+
+
 def _requests(
     experiment: Experiment, plan: Plan, folder: Path, rate: int
-) -> tuple[dict[str, tuple[str, AudioSource]], str]:
+) -> tuple[dict[str, ClipFile], str]:
     """Write requests (not yet under their final name) and manifest; return clips and template.
 
-    The clips are file name -> (id of the first item that has it, source). Other requests replace
-    those of an export that was never finished, and no others.
+    The clips are by file name. Other requests replace those of an export that was never finished,
+    and no others.
     """
-    clips: dict[str, tuple[str, AudioSource]] = {}
+    clips: dict[str, ClipFile] = {}
     template = io.StringIO()
     answers = csv.writer(template, lineterminator="\n")
     answers.writerow(COLUMNS)
@@ -123,7 +136,8 @@ def _requests(
     with open(folder / _PARTIAL, "wb", buffering=1 << 20) as out:
         for _, request in plan.requests():
             for source in request.clips():
-                clips.setdefault(_wav(source, rate), (request.sample_id, source))
+                clip = clips.setdefault(clip_files.name(source, rate), ClipFile(source))
+                clip.items[request.sample_id] = None
             digest = asked(request)
             line = orjson.dumps(_row(request, digest, rate), option=orjson.OPT_APPEND_NEWLINE)
             content.update(line)
@@ -166,7 +180,7 @@ def _row(request: Request, digest: str, rate: int) -> dict[str, Any]:
 def _turn(message: Message, rate: int) -> dict[str, Any]:
     """The form that chat templates of transformers take; paths are relative to the folder."""
     content = [
-        {"type": "audio", "audio": _wav(part.source, rate)}
+        {"type": "audio", "audio": clip_files.name(part.source, rate)}
         if isinstance(part, Audio)
         else {"type": "text", "text": part.text}
         for part in message.parts
@@ -174,52 +188,7 @@ def _turn(message: Message, rate: int) -> dict[str, Any]:
     return {"role": message.role, "content": content}
 
 
-def _wav(source: AudioSource, rate: int) -> str:
-    name = hashlib.blake2b(audio.digest(source, rate).encode(), digest_size=16).hexdigest()
-    return f"audio/{name}.wav"
-
-
-def _render(
-    folder: Path, clips: dict[str, tuple[str, AudioSource]], rate: int, workers: int
-) -> int:
-    """Render what is not there yet, each file in one step; return how many that were."""
-    place = folder / "audio"
-    place.mkdir(exist_ok=True)
-    for file in place.iterdir():  # left by an export that was not finished
-        if _OWN_NAME.fullmatch(file.name) and f"audio/{file.name}" not in clips:
-            file.unlink()
-    todo = [(n, *clip) for n, clip in clips.items() if not (folder / n).exists()]
-
-    def render(clip: tuple[str, str, AudioSource]) -> None:
-        name, item, source = clip
-        try:
-            write_bytes(folder / name, wav(audio.render(source, rate), rate))
-        except AudioError as error:
-            raise DataError(f"item '{item}': {error}") from error
-
-    for _ in _told(ahead(render, todo, workers, 2 * workers), len(todo)):
-        pass
-    return len(todo)
-
-
-def wav(wave: Any, rate: int) -> bytes:
-    """A WAV file of float32 samples: reading it gives back the same bits, and no time is in it.
-
-    Parameters
-    ----------
-    wave : numpy.ndarray
-        float32, shape (samples,).
-    rate : int
-        Hz.
-    """
-    from scipy.io import wavfile
-
-    file = io.BytesIO()
-    wavfile.write(file, rate, wave)
-    return file.getvalue()
-
-
-def _told(steps: Iterator[None], total: int) -> Iterator[None]:
+def _told(steps: Iterator[bool], total: int) -> Iterator[bool]:
     """Pass the steps on; a line to stderr now and then."""
     last = time.monotonic()
     for done, step in enumerate(steps, 1):

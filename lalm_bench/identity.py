@@ -18,7 +18,7 @@ from lalm_bench.types import Generation, Json, Message, Request, Text
 _RUN_PARTS = ("task", "model", "intervention", "pruning", "generation", "seed", "limit")
 # Where data lies is not what it is: its bytes enter the fingerprint and the audio digests. How
 # fast, how patiently and for what price a server is asked is not what it answers. What others have
-# published, or an encoder that only compares answers, changes no answer.
+# published, an encoder that only compares answers, or a second reading of them changes no answer.
 _OUTSIDE = frozenset(
     {
         "root",
@@ -29,6 +29,10 @@ _OUTSIDE = frozenset(
         "references",
         "verdicts",
         "encoder",
+        "recover",
+        "file",
+        "recordings",
+        "segments",
     }
 )
 
@@ -127,6 +131,7 @@ class Sealer:
             generation,
             request.variant,
             _hash(self._prefix + payload),
+            request.step,
         )
 
     def _parts(self, message: Message) -> list[str | list[str]]:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from lalm_bench import audio
 from lalm_bench.build import STOP, Experiment
-from lalm_bench.errors import AudioError, ConfigError, DataError
+from lalm_bench.errors import AudioError, ConfigError, DataError, StoreError
 from lalm_bench.identity import Sealer
 from lalm_bench.randomness import derive
 from lalm_bench.types import (
+    ANSWER,
     AudioRef,
     Context,
+    Follows,
     Generation,
     Intervention,
     Request,
+    Response,
     Sample,
     Skip,
     Task,
 )
+
+# Key -> the stored answer, or None.
+Answered = Callable[[str], Response | None]
 
 
 def demand_present(experiment: Experiment) -> None:
@@ -36,6 +42,8 @@ def demand_present(experiment: Experiment) -> None:
         raise ConfigError(
             f"generation.mode={mode}: model {model.name} answers with {', '.join(model.modes)}"
         )
+    if hasattr(experiment.intervention, "check"):
+        experiment.intervention.check(experiment.config)
     hears = model.rate is not None
     wanted = [*experiment.task.missing(hears), *experiment.model.missing()]
     if wanted:
@@ -45,26 +53,25 @@ def demand_present(experiment: Experiment) -> None:
 def select(samples: Iterable[Sample], limit: int | None, seed: int) -> list[Sample]:
     """Check ids and draw `limit` items: the smallest hashes of (seed, id), in the task's order.
 
-    Larger limits contain smaller ones, and the head of an alphabetical file is not favoured.
+    Larger limits contain smaller ones, and the head of an alphabetical file is not favoured. An
+    item whose target is no option gets a fault.
 
     Raises
     ------
     DataError
-        No item at all, two items with one id, or a target that is no option.
+        No item at all, or two items with one id.
     """
     chosen = list(samples)
     seen: set[str] = set()
-    for sample in chosen:
+    for place, sample in enumerate(chosen):
         if sample.id in seen:
             raise DataError(
                 f"two items are called '{sample.id}'; ids must be unique, mend the dataset"
             )
         seen.add(sample.id)
         if sample.choices and all(c.label != sample.target for c in sample.choices):
-            raise DataError(
-                f"item '{sample.id}': the answer {sample.target!r} is none of its options; "
-                "mend or drop the item"
-            )
+            fault = f"the answer {sample.target!r} is none of its options; mend or drop the item"
+            chosen[place] = replace(sample, fault=f"item '{sample.id}': {fault}")
     if not chosen:
         raise DataError("the task has no items; check its files and filters (--cfg job)")
     if limit is None or limit >= len(chosen):
@@ -77,8 +84,10 @@ def select(samples: Iterable[Sample], limit: int | None, seed: int) -> list[Samp
 class Plan:
     """The requests of a run, made anew at each iteration so that only keys stay in memory.
 
-    `asked` holds, for each sample, the (key, variant) of each of its requests; `unasked` says why
-    an item cannot be asked at all.
+    `asked` holds, for each sample, the (key, variant) of each of its requests, where one request
+    follows another the last of them; `unasked` says why an item cannot be asked at all. `steps`
+    holds the (step, key) of answered steps by (item, variant), and `open` those (item, variant)
+    whose last request is a step too.
     """
 
     samples: list[Sample]
@@ -93,6 +102,14 @@ class Plan:
     unasked: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     files: set[str] = field(default_factory=set)
+    steps: dict[tuple[str, str], tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    open: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        # A bad row has no clip that an intervention could lend to another item.
+        sound = [sample for sample in self.context.samples if sample.fault is None]
+        protocol = getattr(self.task, "protocol", None)
+        self.context = replace(self.context, samples=sound, protocol=protocol)
 
     def check(self) -> None:
         """Make every request once: note keys, skips and files.
@@ -100,17 +117,22 @@ class Plan:
         Raises
         ------
         DataError
-            A clip cannot be read, and `on_error` is stop or no item is left; names the item.
+            A row is bad or a clip cannot be read, and `on_error` is stop or no item is left; names
+            the item.
         """
         for sample in self.samples:
-            try:
-                self.asked.append(tuple(self._asked(sample)))
-            except AudioError as error:
-                reason = f"item '{sample.id}': {error}"
+            asked: tuple[tuple[str, str], ...] = ()
+            reason = sample.fault
+            if reason is None:
+                try:
+                    asked = tuple(self._asked(sample))
+                except AudioError as error:
+                    reason = f"item '{sample.id}': {error}"
+            if reason is not None:
                 if self.on_error == STOP:
-                    raise DataError(reason) from error
+                    raise DataError(reason)
                 self.unasked[sample.id] = reason
-                self.asked.append(())
+            self.asked.append(asked)
         if self.unasked and len(self.unasked) == len(self.samples):
             raise DataError(f"no item can be asked; {next(iter(self.unasked.values()))}")
 
@@ -121,20 +143,82 @@ class Plan:
                 continue
             if self.hears:
                 self._check_audio(request)
+            if request.step != ANSWER:
+                self.open.add((sample.id, request.variant))
             yield self.sealer.seal(request).key, request.variant
+
+    def advance(self, answer: Answered) -> bool:
+        """Follow every step that was answered; True when that leaves something to ask.
+
+        A step that ended in an error stays open, and its item unanswered.
+        """
+        if not self.open:
+            return False
+        moved = False
+        for place, sample in enumerate(self.samples):
+            if any((sample.id, variant) in self.open for _, variant in self.asked[place]):
+                before = self.asked[place]
+                self.asked[place] = tuple(self._advanced(sample, before, answer))
+                moved = moved or self.asked[place] != before
+        return moved
+
+    def _advanced(
+        self, sample: Sample, asked: tuple[tuple[str, str], ...], answer: Answered
+    ) -> Iterator[tuple[str, str]]:
+        standing = list(self._standing(sample, answer))
+        for (key, variant), request in zip(asked, standing, strict=True):
+            name = (sample.id, variant)
+            response = answer(key) if name in self.open else None
+            if response is None:
+                yield key, variant
+                continue
+            self.steps[name] = (*self.steps.get(name, ()), (request.step, key))
+            following = self._follow(sample, request, response)
+            if isinstance(following, Skip):
+                self.skipped[following.reason] += 1
+                self.open.remove(name)
+                continue
+            if following.step == ANSWER:
+                self.open.remove(name)
+            yield self.sealer.seal(following).key, variant
 
     def distinct(self) -> set[str]:
         """Keys of all requests; equal requests share one."""
         return {key for asked in self.asked for key, _ in asked}
 
-    def requests(self) -> Iterator[tuple[Sample, Request]]:
-        """Sealed requests in the task's order."""
+    def requests(self, answer: Answered = lambda key: None) -> Iterator[tuple[Sample, Request]]:
+        """Sealed requests in the task's order: the last of each item and variant.
+
+        `answer` gives the stored answers of earlier steps.
+        """
         for sample in self.samples:
-            if sample.id in self.unasked:
-                continue
-            for request in self._edited(sample):
-                if not isinstance(request, Skip):
+            if sample.id not in self.unasked:
+                for request in self._standing(sample, answer):
                     yield sample, self.sealer.seal(request)
+
+    def _standing(self, sample: Sample, answer: Answered) -> Iterator[Request]:
+        for request in self._edited(sample):
+            if isinstance(request, Skip):
+                continue
+            for _, key in self.steps.get((sample.id, request.variant), ()):
+                if (response := answer(key)) is None:
+                    raise StoreError(f"item '{sample.id}': the answer to an earlier step is gone")
+                following = self._follow(sample, request, response)
+                if isinstance(following, Skip):
+                    break
+                request = following
+            else:
+                yield request
+
+    def _follow(self, sample: Sample, request: Request, response: Response) -> Request | Skip:
+        for asking in (self.intervention, self.task):
+            if isinstance(asking, Follows):
+                following = asking.follow(sample, request, response, self.context)
+                if following is not None:
+                    return following
+        raise ConfigError(
+            f"intervention={self.intervention.name}: nothing follows its step '{request.step}'"
+        )
 
     def _edited(self, sample: Sample) -> Iterator[Request | Skip]:
         for request in self.task.requests(sample, self.generation):

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,21 @@ from lalm_bench import progress, provenance
 from lalm_bench.build import Experiment, build
 from lalm_bench.errors import Incomplete, one_line
 from lalm_bench.identity import Sealer, code_digest
-from lalm_bench.preflight import Plan, demand_present, select
+from lalm_bench.preflight import Answered, Plan, demand_present, select
 from lalm_bench.report import table
 from lalm_bench.scoring import delivery, score_run
 from lalm_bench.store import ResponseLog, RunFolder, read_json, stat_inputs, write_bytes, write_json
 from lalm_bench.tracking.base import Log, Results
-from lalm_bench.types import Context, Request, Response, Sample
+from lalm_bench.types import Context, Model, Request, Response, Sample
 
 RUNNING, FINISHED, INCOMPLETE = "running", "finished", "incomplete"
 FAILED, STOPPED = "failed", "stopped"
 
 
-def run(config: DictConfig) -> str:
+def run(config: DictConfig, model: Model | None = None) -> str:
     """Run one condition, or continue it, or recognise it as done; return its folder.
+
+    `model`, when given, was built from an equal `config.model` and may be loaded already.
 
     Raises
     ------
@@ -37,7 +40,7 @@ def run(config: DictConfig) -> str:
     Incomplete
         Some requests ended in an error. The same command asks them again.
     """
-    experiment = build(config)
+    experiment = build(config, model)
     if is_finished(experiment):
         _show(experiment, f"already finished, nothing asked: {experiment.folder}")
         return str(experiment.folder)
@@ -79,7 +82,7 @@ def is_finished(experiment: Experiment) -> bool:
         and state.get("config", {}).get("task") == experiment.config["task"]
         and inputs is not None
         and inputs == stat_inputs(inputs)
-        and {str(f) for f in experiment.task.inputs()} <= inputs.keys()
+        and {str(f) for f in experiment.watched()} <= inputs.keys()
         and (experiment.folder / "metrics.json").exists()
     )
 
@@ -153,7 +156,7 @@ def _work(
     results = Results(folder.path, status, values, metrics.analysis, decisions)
     _write(experiment, plan, results, metrics.headline, unanswered, elapsed)
     track(results)
-    inputs = stat_inputs([*experiment.task.inputs(), *sorted(plan.files)])
+    inputs = stat_inputs([*experiment.watched(), *sorted(plan.files)])
     write_json(folder.path / "inputs.json", inputs)
     state = folder.save_state(status=status, finished=provenance.now())
     first = next(iter(metrics.headline), "accuracy")
@@ -174,42 +177,59 @@ def _work(
 
 
 def _ask(experiment: Experiment, plan: Plan, store: ResponseLog) -> float:
-    """Send what is unanswered to the model; each answer is on disk before the next is drawn."""
+    """Ask what is unanswered, then what follows from the answers, until nothing does."""
+    elapsed = 0.0
+    with ExitStack() as stack:
+        ready = False
+        while True:
+            answered = [store.answered(key) for key in plan.distinct()]
+            missing = len(answered) - sum(answered)
+            if missing:
+                began = time.monotonic()
+                if not ready:
+                    experiment.model.load(experiment.runtime)
+                    stack.enter_context(experiment.pruning(experiment.model))
+                    ready = True
+                _ask_round(experiment, plan, store, missing, sum(answered))
+                elapsed += time.monotonic() - began
+            with store.lookup() as answer:
+                if not plan.advance(answer):
+                    return elapsed
+
+
+def _ask_round(
+    experiment: Experiment, plan: Plan, store: ResponseLog, missing: int, already: int
+) -> None:
+    """Send the requests to the model; each answer is on disk before the next is drawn."""
     model = experiment.model
     in_flight: dict[str, Sample] = {}
-    answered = [store.answered(key) for key in plan.distinct()]
-    already = sum(answered)
-    missing = len(answered) - already
 
-    def pending() -> Iterator[Request]:
+    def pending(stored: Answered) -> Iterator[Request]:
         # A sequential model's answers depend on all earlier ones, so it starts from the first.
         seen: set[str] = set()
-        for sample, request in plan.requests():
+        for sample, request in plan.requests(stored):
             wanted = model.sequential or not store.answered(request.key)
             if wanted and request.key not in seen:
                 seen.add(request.key)
                 in_flight[request.key] = sample
                 yield request
 
-    if not missing:
-        return 0.0
-    began = time.monotonic()
     bar = progress.wanted(experiment.config["progress"])
-    with progress.show(missing, already, bar, _title(experiment)) as shown:
-        model.load(experiment.runtime)
-        with experiment.pruning(model):
-            for response in model.answer(pending()):
-                sample = in_flight.pop(response.key)
-                if store.answered(response.key):
-                    continue
-                store.append(response)
-                shown.tick(_correct(experiment, sample, response), response.finish == "error")
-    return time.monotonic() - began
+    title = _title(experiment)
+    with progress.show(missing, already, bar, title) as shown, store.lookup() as stored:
+        for response in model.answer(pending(stored)):
+            sample = in_flight.pop(response.key)
+            if store.answered(response.key):
+                continue
+            store.append(response)
+            shown.tick(_correct(experiment, plan, sample, response), response.finish == "error")
 
 
-def _correct(experiment: Experiment, sample: Sample, response: Response) -> float | None:
+def _correct(
+    experiment: Experiment, plan: Plan, sample: Sample, response: Response
+) -> float | None:
     """Score one answer for the progress display, where one answer is enough."""
-    if response.finish == "error" or response.variant:
+    if response.finish == "error" or response.variant or plan.open:
         return None
     scores = experiment.task.score(sample, [response])
     correct = scores[0].values.get("correct") if len(scores) == 1 else None
@@ -241,6 +261,8 @@ def _write(
         "unasked": plan.unasked,
         "skipped": dict(plan.skipped),
     }
+    if hasattr(experiment.intervention, "report"):
+        analysis["intervention"] = experiment.intervention.report()
     write_json(folder / "analysis.json", analysis)
     text = table.markdown(title, results.values, results.analysis, groups, headline)
     write_bytes(folder / "results_table.md", text.encode())

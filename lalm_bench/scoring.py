@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import orjson
 
-from lalm_bench.preflight import Plan
+from lalm_bench import audio_facts
+from lalm_bench.preflight import Answered, Plan
 from lalm_bench.store import ResponseLog
-from lalm_bench.types import AudioRef, Response, Sample, Score
+from lalm_bench.types import AudioRef, Response, Sample, Score, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("id", "target", "target_text", "label", "n_options", "cluster", "stage", "conflict")
-_SOMETIMES = ("answer_type", "finish", "truncated_s")
+_HEARD = ("truncated_s", *audio_facts.NAMES)
+_SOMETIMES = ("answer_type", "finish", *_HEARD)
+_BULK = 2048
+
+
+@runtime_checkable
+class InBulk(Protocol):
+    """A task that scores faster when it knows what is next."""
+
+    def prepare(self, answered: Sequence[tuple[Sample, Sequence[Response]]]) -> None:
+        """Do for all of these at once what `score` would do for each; changes no score."""
 
 
 def score_run(plan: Plan, log: ResponseLog, decisions: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -43,14 +55,14 @@ def score_run(plan: Plan, log: ResponseLog, decisions: Path) -> tuple[pd.DataFra
     columns: dict[str, list[Any]] = {}
     unanswered: list[str] = []
     partial = decisions.with_name(f".{decisions.name}.partial")
-    with open(partial, "wb", buffering=1 << 20) as out:
-        for sample, responses in _answers(plan, log):
+    with open(partial, "wb", buffering=1 << 20) as out, log.lookup() as answer:
+        for sample, responses in _foreseen(plan.task, _answers(plan, answer)):
             if responses is None:
                 unanswered.append(sample.id)
                 continue
             texts = {c.label: c.text for c in sample.choices}
             given = {r.variant: r for r in responses}
-            for score in plan.task.score(sample, responses):
+            for score in _own(plan, plan.task.score(sample, responses)):
                 row = _row(sample, texts, score)
                 if response := given.get(score.variant):
                     row |= _delivered(response)
@@ -62,42 +74,85 @@ def score_run(plan: Plan, log: ResponseLog, decisions: Path) -> tuple[pd.DataFra
     return pd.DataFrame(known), unanswered
 
 
-def _answers(plan: Plan, log: ResponseLog) -> Iterator[tuple[Sample, list[Response] | None]]:
+def _own(plan: Plan, scores: Iterable[Score]) -> Iterable[Score]:
+    """Scores that do not call it the model's reasoning, or a lack of it, what it was given."""
+    if not getattr(plan.intervention, "gives_reasoning", False):
+        return scores
+    return [
+        replace(
+            score,
+            values={k: v for k, v in score.values.items() if k != "missed_reasoning"},
+            facts={k: v for k, v in score.facts.items() if k != "reasoning"},
+        )
+        for score in scores
+    ]
+
+
+def _foreseen(
+    task: Task, answered: Iterator[tuple[Sample, list[Response] | None]]
+) -> Iterator[tuple[Sample, list[Response] | None]]:
+    """The same, after the task has had a look at some of them at once."""
+    if not isinstance(task, InBulk):
+        yield from answered
+        return
+    while some := [*islice(answered, _BULK)]:
+        task.prepare([(sample, responses) for sample, responses in some if responses is not None])
+        yield from some
+
+
+def _answers(plan: Plan, answer: Answered) -> Iterator[tuple[Sample, list[Response] | None]]:
     """Each asked item with its answers, or None when one of them is missing."""
-    stream = log.read(key for asked in plan.asked for key, _ in asked)
     for sample, asked in zip(plan.samples, plan.asked, strict=True):
-        answers = [(variant, next(stream)) for _, variant in asked]
         if sample.id in plan.unasked:
             yield sample, None
             continue
-        if not answers:  # every request was skipped by the intervention
+        if not asked:  # every request was skipped by the intervention
             continue
-        # An answer may have been given to an equal request of another item or variant.
-        found = [
-            a if a.variant == variant else replace(a, variant=variant)
-            for variant, a in answers
-            if a is not None
-        ]
-        yield sample, found if len(found) == len(answers) else None
+        found = [_last(plan, sample, variant, answer(key), answer) for key, variant in asked]
+        yield sample, None if None in found else [r for r in found if r is not None]
+
+
+def _last(
+    plan: Plan, sample: Sample, variant: str, response: Response | None, answer: Answered
+) -> Response | None:
+    """The final answer of one item and variant, with the answers to the steps before it."""
+    name = (sample.id, variant)
+    if response is None or name in plan.open:
+        return None
+    if name in plan.steps:
+        steps = ((step, answer(key)) for step, key in plan.steps[name])
+        return replace(
+            response, variant=variant, earlier={step: r.text for step, r in steps if r is not None}
+        )
+    # An answer may have been given to an equal request of another item or variant.
+    return response if response.variant == variant else replace(response, variant=variant)
 
 
 def delivery(decisions: pd.DataFrame) -> dict[str, float | int | None]:
-    """How answers arrived: share cut at the token limit, and clips that were cut to fit."""
+    """How answers arrived: share cut at the token limit, clips cut to fit, clips edited."""
     found: dict[str, float | int | None] = {}
     if "finish" in decisions:
         found["length_rate"] = float((decisions["finish"] == "length").mean())
     if "truncated_s" in decisions:
         found["n_truncated"] = int((decisions["truncated_s"] > 0).sum())
         found["truncated_s"] = float(decisions["truncated_s"].sum())
+    for name in audio_facts.MEANS:
+        if name in decisions:
+            found[name] = float(decisions[name].mean())
+    for name in audio_facts.FLAGS:
+        if name in decisions:
+            found[f"n_{name}"] = int((decisions[name] > 0).sum())
     return found
 
 
 def _delivered(response: Response) -> dict[str, Any]:
     facts: dict[str, Any] = {"text": response.text, "finish": response.finish}
+    if response.earlier:
+        facts["steps"] = response.earlier
     if response.scores:
         facts["scores"] = response.scores
-    if response.usage and "truncated_s" in response.usage:
-        facts["truncated_s"] = response.usage["truncated_s"]
+    if usage := response.usage:
+        facts |= {name: usage[name] for name in _HEARD if name in usage}
     return facts
 
 
@@ -120,6 +175,7 @@ def _row(sample: Sample, texts: dict[str, str], score: Score) -> dict[str, Any]:
         "conflict": score.conflict,
         "n_options": len(texts),
         **score.values,
+        **score.facts,
     }
     for name, value in sample.meta.items():
         row.setdefault(name, value)

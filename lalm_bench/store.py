@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,11 @@ def write_json(path: Path, value: Any) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write beside the target, then rename over it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -123,18 +127,27 @@ class ResponseLog:
 
     def read(self, keys: Iterable[str]) -> Iterator[Response | None]:
         """Answers in the order of `keys`; None where there is none (or only an error)."""
+        with self.lookup() as answer:
+            yield from map(answer, keys)
+
+    @contextmanager
+    def lookup(self) -> Iterator[Callable[[str], Response | None]]:
+        """`with log.lookup() as answer: answer(key)` is one answer, or None as in `read`."""
         position = -1
         with open(self.path, "rb", buffering=1 << 18) as file:
-            for key in keys:
+
+            def answer(key: str) -> Response | None:
+                nonlocal position
                 offset = self._offsets.get(bytes.fromhex(key))
                 if offset is None:
-                    yield None
-                    continue
+                    return None
                 if offset != position:  # sequential reads stay inside the buffer
                     file.seek(offset)
                 line = file.readline()
                 position = offset + len(line)
-                yield Response(**orjson.loads(line))
+                return Response(**orjson.loads(line))
+
+            yield answer
 
     def errors(self) -> int:
         """Keys whose only rows are errors."""

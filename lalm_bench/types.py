@@ -12,70 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from lalm_bench.clips import AudioEdit as AudioEdit
+from lalm_bench.clips import AudioRef as AudioRef
+from lalm_bench.clips import AudioSource as AudioSource
+from lalm_bench.clips import Clip as Clip
+from lalm_bench.clips import Synthesised as Synthesised
+
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
+    from lalm_bench.protocols import Protocol as ReasoningProtocol
+
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
-
-
-# --------------------------------------------------------------------------- audio
-
-
-@dataclass(frozen=True, slots=True)
-class AudioRef:
-    """A recorded file or a part of it.
-
-    Parameters
-    ----------
-    path : str
-        File on disk.
-    start, end : float, optional
-        Seconds; the whole file when left out.
-    """
-
-    path: str
-    start: float | None = None
-    end: float | None = None
-
-
-@runtime_checkable
-class Synthesised(Protocol):
-    """A clip that is computed when it is needed and never has to lie on disk."""
-
-    def content(self) -> str:
-        """Everything that determines the waveform, as one string (hashed into the audio digest)."""
-
-    def seconds(self) -> float:
-        """Duration, without computing the waveform."""
-
-    def synthesise(self) -> tuple[np.ndarray, int]:
-        """Mono float32 waveform of shape (samples,) and its sampling rate in Hz."""
-
-
-Clip = AudioRef | Synthesised
-
-
-class AudioEdit(Protocol):
-    """A small frozen dataclass that changes a waveform; its fields are JSON-able parameters.
-
-    `seed` feeds the generator that `audio.render` hands over, so an edit owns its randomness.
-    """
-
-    @property
-    def seed(self) -> int:
-        """Seed of the generator that `__call__` gets."""
-
-    def __call__(self, wave: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
-        """Edited copy of `wave` (float32, shape (samples,)); the input must stay untouched."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioSource:
-    """A clip with the edits an intervention asks for; nothing is decoded until `audio.render`."""
-
-    clip: Clip
-    edits: tuple[AudioEdit, ...] = ()
 
 
 # --------------------------------------------------------------------------- what is asked
@@ -108,6 +56,8 @@ class Sample:
         Clip, speaker or scene that several items share: they are not independent.
     meta : mapping
         JSON-able facts to group or filter by. Never read by a model.
+    fault : str, optional
+        Why the item cannot be asked: its row is bad, and nothing but `id` counts.
     """
 
     id: str
@@ -117,6 +67,7 @@ class Sample:
     target: Any
     cluster: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +93,7 @@ class Message:
 
 
 MODES = ("generate", "letter_likelihood", "option_pmi")
+ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +118,9 @@ class Request:
 
     `variant` tells several requests of one item apart (instructions, option rotations, repeats).
     `question` is the bare question, for modes that compare option texts without listing them.
+    `step` is what the answer is for: `answer` is final, anything else (a chain of reasoning, a
+    paraphrase) leads to a further request of the same item and variant (`Follows`). An assistant's
+    message at the end is the beginning of the answer, which the model continues.
     `key` identifies the answer: a hash of model identity, messages, choices, audio digests,
     generation and pruning. It is filled by `identity.Sealer`; nothing else may set it.
     """
@@ -177,6 +132,7 @@ class Request:
     generation: Generation = Generation()
     variant: str = ""
     key: str = ""
+    step: str = ANSWER
 
     def clips(self) -> list[AudioSource]:
         """Audio parts in the order in which the model meets them."""
@@ -205,6 +161,9 @@ class Response:
         Token counts and audio facts (`input_tokens`, `output_tokens`, `truncated_s`, ...).
     timing : mapping
         Seconds by stage; the only fields that may differ between two equal runs.
+    earlier : mapping, optional
+        Step -> what was answered to it, where this answer is the last of several; filled for
+        scoring and not stored.
     """
 
     key: str
@@ -216,6 +175,7 @@ class Response:
     usage: Mapping[str, float] | None = None
     timing: Mapping[str, float] | None = None
     error: str | None = None
+    earlier: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +183,8 @@ class Score:
     """The parsed answer of one item and its per-item values.
 
     `stage` tells which parser rule fired. `invalid` is a class of its own: wrong in the headline,
-    shown beside it, never dropped. `label` is None exactly when `invalid` is True.
+    shown beside it, never dropped. `label` is None exactly when `invalid` is True. `facts` are what
+    else a reader of the decision wants to see (the reasoning, the label before recovery).
     """
 
     sample_id: str
@@ -233,6 +194,7 @@ class Score:
     invalid: bool = False
     conflict: bool = False
     variant: str = ""
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -324,19 +286,41 @@ class Context:
         The run's seed.
     samples : sequence of Sample
         The items of the run, e.g. to draw another item's clip from.
+    protocol : Protocol, optional
+        How the task has the model reason, for interventions on the reasoning.
     """
 
     seed: int
     samples: Sequence[Sample] = ()
+    protocol: ReasoningProtocol | None = None
 
 
 class Intervention(Protocol):
-    """Changes what the model hears or reads."""
+    """Changes what the model hears or reads.
+
+    It may also have `inputs() -> list[Path]` (files that decide what is asked), `check(config)`
+    (refuses a run that it does not fit, before anything is read), `report() -> dict` (what reading
+    its files left out), `follow` (see `Follows`), and `gives_reasoning = True` where the reasoning
+    in front of an answer is not the model's own.
+    """
 
     name: str
 
     def apply(self, sample: Sample, request: Request, context: Context) -> Request | Skip:
         """The request as it will be asked."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A task or an intervention that asks in steps; the intervention is asked first."""
+
+    def follow(
+        self, sample: Sample, request: Request, response: Response, context: Context
+    ) -> Request | Skip | None:
+        """The next request of the same item and variant after an answer that was only a step.
+
+        None leaves it to the task. `request` is the step as it was asked; `response` is no error.
+        """
 
 
 class Pruning(Protocol):

@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 
 from lalm_bench import cli
 from lalm_bench.build import build
+from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.types import Model, Task
 
 CONF = Path(cli.home("conf"))
@@ -18,6 +19,7 @@ NEEDED = {
     ("task", "mcq"): ["task.dataset=questions.jsonl"],
     ("model", "hf"): ["model.path=checkpoint"],
     ("model", "api"): ["model.served_name=stand-in"],
+    ("intervention", "chain"): ["+intervention@intervention.steps.1=mask"],
 }
 
 
@@ -28,6 +30,11 @@ def experiment(*overrides):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_builds(group, option):
+    if group == "intervention" and "baseline: auto" in (CONF / group / f"{option}.yaml").read_text():
+        # With a baseline they are built in tests/interventions/reasoning.
+        with pytest.raises(DataError, match=f"intervention={option} builds on the same run"):
+            experiment(f"{group}={option}", "paths.outputs=nowhere")
+        return
     built = experiment(f"{group}={option}", *NEEDED.get((group, option), []))
     part = getattr(built, group)
     assert part.name == built.config[group]["name"]
@@ -45,7 +52,20 @@ def contract(group):
 
 @pytest.mark.parametrize("name", [p.stem for p in sorted((CONF / "experiment").glob("*.yaml"))])
 def test_every_experiment_builds(name):
-    assert next(iter(experiment(f"experiment={name}").task.samples())).choices
+    task = experiment(f"experiment={name}").task
+    assert task.missing(True) or next(iter(task.samples())).choices
+
+
+WAYS = [(g, p.stem) for g in ("protocol", "recover") for p in sorted((CONF / g).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize(("group", "option"), WAYS)
+def test_every_way_to_ask_and_to_read_builds(group, option):
+    part = getattr(experiment(f"{group}={option}").task, group)
+    assert (part is None) == (option == "none")
+    if part is not None:
+        with pytest.raises(ConfigError, match=f"task=jasco has no options.*{group}=none"):
+            experiment(f"{group}={option}", "task=jasco")
 
 
 @pytest.mark.parametrize("parser", PARSERS)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lalm_bench import audio, export
+from lalm_bench import audio, audio_facts, clip_files, export
 from lalm_bench.types import AudioRef
 from tests.conftest import ROOT, environment
 from tests.test_run import only, record, rows
@@ -53,7 +53,9 @@ def listen(folder):
 
 def decisions(folders, model):
     (folder,) = [f for f in folders.values() if f.parent.parent.name == model]
-    return (folder / "decisions.jsonl").read_bytes()
+    # Who answers from a file has not seen what an intervention did to the clips.
+    lines = rows(folder / "decisions.jsonl")
+    return [{k: v for k, v in row.items() if k not in audio_facts.NAMES} for row in lines]
 
 
 @pytest.mark.parametrize("condition", [(), ("intervention=mask", "intervention.ratio=0.6")])
@@ -101,7 +103,7 @@ def test_wavs_are_what_the_model_hears_bit_for_bit(bench, tmp_path, wav):
     bench("stage=export", "model=signal", *noisy, *task, check=0)
     clip = audio.AudioSource(AudioRef(str(tmp_path / "audio" / "0.wav")))
     for folder, rate in (("plain", 16000), ("hi", 48000)):
-        (file,) = (tmp_path / folder / "audio").iterdir()
+        (file,) = (tmp_path / folder / "audio").glob("*.wav")
         wave, read = soundfile.read(file, dtype="float32")
         assert read == rate
         assert np.array_equal(wave.view(np.uint32), audio.render(clip, rate).view(np.uint32))
@@ -109,14 +111,75 @@ def test_wavs_are_what_the_model_hears_bit_for_bit(bench, tmp_path, wav):
         assert [r["messages"][0]["content"][0]["audio"] for r in asked] == [
             f"audio/{file.name}"
         ] * 2
-    assert len(list((tmp_path / "noisy" / "audio").iterdir())) == 2  # noise is drawn per item
+    assert len(list((tmp_path / "noisy" / "audio").glob("*.wav"))) == 2  # noise is drawn per item
+
+
+def test_each_clip_has_a_record_and_can_be_heard_before_and_after(bench, tmp_path, wav):
+    wav("audio/0.wav", seconds=1.3, rate=44100)
+    lines = [record("one", "0.wav"), record("two", "0.wav")]
+    (tmp_path / "d.jsonl").write_text("\n".join(lines) + "\n")
+    words = (
+        *(
+            "stage=export",
+            "model=signal",
+            "task=mcq",
+            "export.folder=there",
+            "task.audio_root=audio",
+        ),
+        *(f"task.dataset={tmp_path / 'd.jsonl'}", "intervention=chain"),
+        "+intervention@intervention.steps.1=adversarial_audio",
+        "intervention/speech@intervention.steps.1.speech=tones",
+        "+intervention@intervention.steps.2=mask",
+        "intervention.steps.2.ratio=0.25",
+    )
+    bench(*words, check=0)
+    assert not (tmp_path / "there" / "original").exists()
+    bench(*words, "export.original=true", check=0)
+    records = [json.loads(f.read_text()) for f in (tmp_path / "there" / "audio").glob("*.json")]
+    assert sorted(r["items"] for r in records) == [["one"], ["two"]]
+    source = str(tmp_path / "audio" / "0.wav")
+    for told in records:
+        assert told["rate"] == 16000
+        assert told["source"]["start"] is told["source"]["end"] is None
+        assert told["source"]["path"].endswith("audio/0.wav")
+        spoken, mask = told["edits"]
+        assert [spoken["edit"], mask["edit"]] == ["SpokenEdit", "MaskEdit"]
+        assert spoken["parameters"]["utterance"]["text"]
+        assert spoken["parameters"]["mode"] == "splice"
+        assert mask["parameters"]["ratio"] == 0.25
+        assert mask["facts"]["masked_share"] == pytest.approx(0.25, abs=1e-4)
+        assert "masked_share" not in spoken["facts"]
+        heard, _ = soundfile.read(tmp_path / "there" / told["audio"], dtype="float32")
+        plain, rate = soundfile.read(tmp_path / "there" / told["original"], dtype="float32")
+        assert rate == 16000
+        assert len(heard) == told["samples"]
+        assert len(heard) - len(plain) == spoken["facts"]["spoken_samples"]
+        assert (heard == 0).sum() == pytest.approx(0.25 * len(heard), abs=20)
+        assert np.array_equal(plain, audio.render(audio.AudioSource(AudioRef(source)), 16000))
+    lost = [tmp_path / "there" / told["audio"] for told in records]
+    lost[0].with_suffix(".json").unlink()
+    (tmp_path / "there" / records[1]["original"]).unlink()
+    assert "(2 written now)" in bench(*words, "export.original=true", check=0).stdout
+    assert "(0 written now)" in bench(*words, "export.original=true", check=0).stdout
+
+
+def test_a_record_names_every_item_and_no_edit_where_none_was_made(bench, tmp_path, wav):
+    wav("audio/0.wav")
+    lines = [record("one", "0.wav"), record("two", "0.wav")]
+    (tmp_path / "d.jsonl").write_text("\n".join(lines) + "\n")
+    task = ("task=mcq", f"task.dataset={tmp_path / 'd.jsonl'}", "task.audio_root=audio")
+    bench("stage=export", "model=signal", "export.folder=there", *task, check=0)
+    (told,) = [json.loads(f.read_text()) for f in (tmp_path / "there" / "audio").glob("*.json")]
+    assert told["items"] == ["one", "two"]
+    assert told["edits"] == []
+    assert told["facts"] == {}
 
 
 def test_wav_bytes_hold_no_time_and_no_rounding():
     wave = np.array([0.0, -0.0, 1e-42, 1.5, -3.25, 1 / 3, np.nextafter(1, 0)], np.float32)
-    written = export.wav(wave, 16000)
+    written = clip_files.wav(wave, 16000)
     time.sleep(1.1)  # libsndfile would stamp the second into the file
-    assert export.wav(wave, 16000) == written
+    assert clip_files.wav(wave, 16000) == written
 
 
 def test_no_weights_and_no_torch(bench):
@@ -204,6 +267,7 @@ def test_two_exports_are_never_mixed(bench, tmp_path, change):
 def test_mistakes(bench):
     assert "export.folder must be set" in bad(bench)
     assert "export.rate='x'" in bad(bench, "export.folder=x", "export.rate=x")
+    assert "export.original=1" in bad(bench, "export.folder=x", "export.original=1")
     assert "set export.rate" in bad(bench, "export.folder=x", "model=random")
     done = bench("stage=exprt", check=2)
     assert "stage=exprt (did you mean 'export'?): there are run, export" in done.stderr
@@ -225,7 +289,7 @@ def test_a_recording_that_cannot_be_decoded_is_named(bench, tmp_path, wav):
     assert not (tmp_path / "there" / "requests.jsonl").exists()
     (tmp_path / "audio" / "0.flac").write_bytes(whole)
     bench("stage=export", "model=predictions", *task, "export.folder=there", check=0)
-    assert len(list((tmp_path / "there" / "audio").iterdir())) == 1
+    assert len(list((tmp_path / "there" / "audio").glob("*.wav"))) == 1
 
 
 def test_the_template_names_every_request(bench, tmp_path):

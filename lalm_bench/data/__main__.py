@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lalm_bench.data import verbs
 from lalm_bench.errors import BenchError
 
-BAD_INPUT, STOPPED = 2, 130
+BAD_INPUT = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
-        return STOPPED
+        return verbs.STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:

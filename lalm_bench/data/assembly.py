@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,15 @@ class Assembly:
     def seconds(self) -> float:
         """Duration of the whole."""
         return sum(p.seconds for p in self.pieces)
+
+
+def recordings_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files with one of `suffixes` at any depth, sorted; hidden ones are not recordings."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in suffixes and not file.name.startswith(".")
+    )
 
 
 def piece(ref: AudioRef, fake: bool = False) -> Piece:
@@ -173,7 +182,10 @@ def _join(assembly: Assembly, target: Path, rate: int) -> None:
                 file.write(audio.render(AudioSource(each.ref), rate))
         os.replace(part, target)
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{target}: cannot be written ({error}); choose another folder") from error
+        raise DataError(
+            f"{target}: cannot be written ({error}); make room or choose another folder, "
+            "then run again to continue"
+        ) from error
     except AudioError as error:
         raise DataError(f"{assembly.path}: {error}") from error
     finally:

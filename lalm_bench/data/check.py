@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -16,14 +16,6 @@ from lalm_bench.tasks.audiomarathon.duration import BUCKETS
 from lalm_bench.types import AudioRef, Json, Sample, Task
 
 _SHORT, _LONG = BUCKETS[0], BUCKETS[-1]
-
-
-@runtime_checkable
-class RowByRow(Protocol):
-    """A task that can go on after a bad row; others are checked up to the first."""
-
-    def parsed(self) -> Iterator[tuple[int, Sample | None, BenchError | None]]:
-        """(row number, item or None, fault or None)."""
 
 
 def check(
@@ -68,15 +60,15 @@ def check(
 
 
 def _items(task: Task) -> tuple[list[Sample], list[str]]:
-    faults = []
-    if isinstance(task, RowByRow):
-        faults = [one_line(fault) for _, _, fault in task.parsed() if fault is not None]
-        if faults:
-            return [s for _, s, _ in task.parsed() if s is not None], faults
-    samples = []
+    """Sound items, and what is wrong with the others."""
+    samples: list[Sample] = []
+    faults: list[str] = []
     try:
         for sample in task.samples():
-            samples.append(sample)
+            if sample.fault is None:
+                samples.append(sample)
+            else:
+                faults.append(sample.fault)
     except BenchError as error:
         faults.append(f"{one_line(error)} (nothing was checked beyond this)")
     return samples, faults
@@ -158,6 +150,7 @@ def _audio(samples: Sequence[Sample], recordings: Mapping[str, Recording]) -> li
     known = list(recordings.values())
     unreadable = [r for r in known if r.fault and not r.absent]
     rates = Counter(r.rate for r in known if r.rate)
+    usual = max(rates, key=lambda rate: rates[rate], default=None)
     return [
         *finding(ERROR, "no recording", items([r for r in known if r.absent]), "fetch the audio"),
         *finding(
@@ -188,8 +181,19 @@ def _audio(samples: Sequence[Sample], recordings: Mapping[str, Recording]) -> li
         *finding(
             WARNING,
             "recordings differ in sampling rate",
-            [f"{rate} Hz: {n}" for rate, n in rates.most_common()] if len(rates) > 1 else [],
+            [
+                f"{i}: {r.rate} Hz, most have {usual} Hz"
+                for r in known
+                if r.rate and r.rate != usual
+                for i in users[r.path]
+            ],
             "all are resampled to the model's rate; narrow ones lack high frequencies",
+        ),
+        *finding(
+            WARNING,
+            "shorter than its header says",
+            items([r for r in known if r.cut_short]),
+            "perhaps a transfer that broke off: fetch the file again",
         ),
     ]
 

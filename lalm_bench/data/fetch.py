@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lalm_bench.errors import ConfigError, DataError, one_line
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RECORD = "fetched.json"
 _BLOCK = 1 << 20
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Offer:
     repo: str
     commit: str
     licence: str
+    patterns: list[str] | None
     sizes: dict[str, int]
     sha256: dict[str, str]
 
@@ -75,22 +77,34 @@ def look_up(repo: str, revision: str | None, patterns: Sequence[str] | None = No
         Not reachable, not there, or gated; says what to do.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.utils._paths import filter_repo_objects
 
     with _hub_errors(repo):
         info: DatasetInfo = HfApi().dataset_info(repo, revision=revision, files_metadata=True)
+    wanted = list(patterns) if patterns else None
     listed = list(info.siblings or [])
-    wanted = list(patterns or ["*"])
-    kept = {s.rfilename for s in listed if any(fnmatchcase(s.rfilename, w) for w in wanted)}
+    kept = list(filter_repo_objects(listed, allow_patterns=wanted, key=lambda s: s.rfilename))
     if not kept:
-        raise DataError(f"{repo}: no file matches {', '.join(wanted)}; mend --include")
+        raise DataError(
+            f"{repo}: no file matches {', '.join(wanted)}; mend --include"
+            if wanted
+            else f"{repo}: holds no files; mend the name"
+        )
+    for file in kept:
+        path = PurePosixPath(file.rfilename)
+        if path.is_absolute() or ".." in path.parts or "\\" in file.rfilename:
+            raise DataError(
+                f"{repo}: {file.rfilename!r} would land outside the folder; do not trust this data"
+            )
     card = info.card_data
-    licence = card.get("license") if card is not None else None
+    licence = (card.get("license") if card is not None else None) or "not stated on the card"
     return Offer(
         repo,
         str(info.sha),
-        str(licence or "not stated on the card"),
-        {s.rfilename: int(s.size or 0) for s in listed if s.rfilename in kept},
-        {s.rfilename: s.lfs.sha256 for s in listed if s.rfilename in kept and s.lfs},
+        licence if isinstance(licence, str) else ", ".join(str(one) for one in licence),
+        wanted,
+        {s.rfilename: int(s.size or 0) for s in kept},
+        {s.rfilename: s.lfs.sha256 for s in kept if s.lfs},
     )
 
 
@@ -116,7 +130,7 @@ def download(offer: Offer, folder: Path) -> int:
             repo_type="dataset",
             revision=offer.commit,
             local_dir=folder,
-            allow_patterns=list(offer.sizes),
+            allow_patterns=offer.patterns,
         )
     for name, size in offer.sizes.items():
         _verify(folder / name, size, offer.sha256.get(name))
@@ -175,6 +189,7 @@ class _hub_errors:  # noqa: N801 - used like a function
             EntryNotFoundError,
             GatedRepoError,
             HfHubHTTPError,
+            HFValidationError,
             LocalEntryNotFoundError,
             OfflineModeIsEnabled,
             RepositoryNotFoundError,
@@ -195,6 +210,13 @@ class _hub_errors:  # noqa: N801 - used like a function
         if isinstance(error, RepositoryNotFoundError):
             raise DataError(
                 f"{repo}: not on the hub, or private: mend the name, or set HF_TOKEN"
+            ) from error
+        if isinstance(error, HFValidationError):
+            raise DataError(f"{repo}: no name of a data set; write OWNER/NAME") from error
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise DataError(
+                f"{error.filename or repo}: cannot be written ({error.strerror}); make room or "
+                "choose another folder, then run again to resume"
             ) from error
         # The client's transport is httpx or a fork of it, and lets its exceptions through.
         transport = type(error).__module__.startswith(("httpx", "requests"))

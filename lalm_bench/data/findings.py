@@ -22,23 +22,26 @@ class Finding:
     severity : str
         `error`: a run refuses or miscounts it. `warning`: a run goes on, its result may mislead.
     what : str
-    count : int
-    examples : tuple of str
-        The first few places.
+    places : tuple of str
+        Where; all of them.
     remedy : str
     """
 
     severity: str
     what: str
-    count: int
-    examples: tuple[str, ...]
+    places: tuple[str, ...]
     remedy: str
+
+    @property
+    def count(self) -> int:
+        """How often it was found."""
+        return len(self.places)
 
 
 def finding(severity: str, what: str, places: Iterable[str], remedy: str) -> list[Finding]:
     """A list with the finding, or an empty one when there is no place where it holds."""
-    found = list(places)
-    return [Finding(severity, what, len(found), tuple(found[:_SHOWN]), remedy)] if found else []
+    found = tuple(places)
+    return [Finding(severity, what, found, remedy)] if found else []
 
 
 def failed(findings: Sequence[Finding]) -> bool:
@@ -48,7 +51,13 @@ def failed(findings: Sequence[Finding]) -> bool:
 
 def as_json(findings: Sequence[Finding]) -> list[Json]:
     """The same as JSON."""
-    return [{**asdict(f), "examples": list(f.examples)} for f in findings]
+    return [{**asdict(f), "count": f.count} for f in findings]
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_told(v)}" for k, v in value.items())
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def show(title: str, facts: Mapping[str, Any], findings: Sequence[Finding] | None = None) -> None:
@@ -60,7 +69,7 @@ def show(title: str, facts: Mapping[str, Any], findings: Sequence[Finding] | Non
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title=title, show_header=False, title_justify="left")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), "-" if value is None else escape(str(value)))
+        table.add_row(name.replace("_", " "), escape(_told(value)))
     console.print(table)
     if findings is None:
         return
@@ -71,7 +80,7 @@ def show(title: str, facts: Mapping[str, Any], findings: Sequence[Finding] | Non
     for name in ("", "what", "count", "where", "do this"):
         table.add_column(name, overflow="fold", justify="right" if name == "count" else "left")
     for f in findings:
-        more = ["..."] if f.count > len(f.examples) else []
-        where = "\n".join([*f.examples, *more])
+        more = [f"and {f.count - _SHOWN} more: see --json"] if f.count > _SHOWN else []
+        where = "\n".join([*f.places[:_SHOWN], *more])
         table.add_row(f.severity, escape(f.what), str(f.count), escape(where), escape(f.remedy))
     console.print(table)

@@ -13,13 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lalm_bench.data.assembly import Assembly, Piece, demand_range, pack, piece
+from lalm_bench.data.assembly import (
+    Assembly,
+    Piece,
+    demand_range,
+    pack,
+    piece,
+    recordings_below,
+)
 from lalm_bench.errors import AudioError, DataError
 from lalm_bench.randomness import derive
 from lalm_bench.types import AudioRef
 
 TABLE = "half_truth_meta.json"
-LOW, HIGH = 180.0, 300.0
+SECONDS = 180.0, 300.0
 _PART = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)-([TF])")
 _QUESTION = "Is this recording fully authentic, or does it contain synthesised segments?"
 
@@ -62,12 +69,12 @@ def plan(
         facts[name] = {
             "recordings": len(made),
             "hours": round(sum(a.seconds for a in made) / 3600, 3),
-            "joins_a_minute": round(
+            "joins a minute": round(
                 sum(len(a.pieces) - 1 for a in made) / max(sum(a.seconds for a in made), 1e-9) * 60,
                 2,
             ),
-            "without_enough_fake": len(groups) - len(kept),
-            "parts_left_over": len(rest),
+            "without enough fake": len(groups) - len(kept),
+            "parts left over": len(rest),
         }
     if not assemblies:
         raise DataError(f"{source}: neither class reaches {low:g} s; lower --min-s")
@@ -75,12 +82,20 @@ def plan(
 
 
 def _pools(source: Path, labels: Path) -> dict[str, list[Piece]]:
-    clips = {file.stem: file for file in sorted(source.rglob("*.wav"))}
+    clips: dict[str, Path] = {}
+    for clip in recordings_below(source, frozenset({".wav"})):
+        if clip.stem in clips:
+            raise DataError(f"{clip}: {clips[clip.stem]} has its name; rename one or move it away")
+        clips[clip.stem] = clip
+    seen: set[str] = set()
     pools: dict[str, list[Piece]] = {"real": [], "fake": []}
     for where, name, parts, has_fake in _read(labels):
         file = clips.get(name)
         if file is None:
             raise DataError(f"{where}: no clip {name}.wav below {source}; complete the clips")
+        if name in seen:
+            raise DataError(f"{where}: {name} stands in an earlier line already; delete one")
+        seen.add(name)
         for start, end, fake in parts:
             try:
                 each = piece(AudioRef(str(file), start, end), fake)

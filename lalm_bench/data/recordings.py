@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from lalm_bench.types import AudioRef, AudioSource
 if TYPE_CHECKING:
     import numpy as np
 
+_LESS_DATA = re.compile(r"^data : (\d+) \(should be \d+\)", re.MULTILINE)
+# Bytes; whoever writes a WAV into a pipe claims this much or more, not knowing the length.
+_STREAMED = 0x7FFF0000
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -24,12 +29,12 @@ class Recording:
     path: str
     seconds: float | None = None
     rate: int | None = None
-    channels: int | None = None
     digest: str | None = None
     fault: str | None = None
     absent: bool = False
     silent: bool = False
     not_finite: bool = False
+    cut_short: bool = False
 
 
 def look_at(
@@ -70,7 +75,9 @@ def _look(path: str, digest: bool, decode: bool) -> Recording:
 
     try:
         frames, rate = audio.probe(path)
-        channels = soundfile.info(path).channels
+        # The decoder plays what there is of a WAV and says only in its log that there is less.
+        less = _LESS_DATA.search(soundfile.info(path).extra_info)
+        cut_short = less is not None and int(less[1]) < _STREAMED
         read = file_digest(path) if digest else None
         silent = not_finite = False
         if decode:
@@ -80,7 +87,13 @@ def _look(path: str, digest: bool, decode: bool) -> Recording:
         fault = one_line(error)
         return Recording(path, fault=fault, absent=not os.path.exists(path))
     return Recording(
-        path, frames / rate, rate, channels, read, silent=silent, not_finite=not_finite
+        path,
+        frames / rate,
+        rate,
+        read,
+        silent=silent,
+        not_finite=not_finite,
+        cut_short=cut_short,
     )
 
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lalm_bench.data.assembly import Assembly, Piece, demand_range, pack, piece
+from lalm_bench.data.assembly import (
+    Assembly,
+    Piece,
+    demand_range,
+    pack,
+    piece,
+    recordings_below,
+)
 from lalm_bench.errors import DataError
 from lalm_bench.prompts import letter
 from lalm_bench.randomness import derive
@@ -35,14 +42,13 @@ class Collection:
     group : str
         Pattern of what a file name says beyond its label; clips whose first group agrees are
         joined. Empty: all clips of a label are.
-    low, high : float
-        Seconds of a joined recording.
+    seconds : tuple of float
+        Least and most of a joined recording.
     """
 
     labels: tuple[str, ...]
     group: str
-    low: float
-    high: float
+    seconds: tuple[float, float]
     table: str
     label_field: str
     question: str
@@ -65,8 +71,7 @@ COLLECTIONS = {
         ),
         # city-location, then segment and device: airport-lisbon-1000-40000-a
         r"-([a-z]+-\d+)-",
-        90.0,
-        210.0,
+        (90.0, 210.0),
         "acoustic_scene_task_meta.json",
         "scene_label",
         "What is the acoustic scene of this segment?",
@@ -86,8 +91,7 @@ COLLECTIONS = {
             "rock",
         ),
         "",
-        90.0,
-        300.0,
+        (90.0, 300.0),
         "music_genre_classification_meta.json",
         "genre_label",
         "What is the music genre of this segment?",
@@ -119,7 +123,7 @@ def plan(
     demand_range(low, high)
     groups: defaultdict[tuple[str, str], list[Path]] = defaultdict(list)
     overruled = 0
-    files = sorted(f for f in source.rglob("*") if f.suffix.lower() in _AUDIO)
+    files = recordings_below(source, _AUDIO)
     if not files:
         raise DataError(f"{source}: no recordings below it; give the folder of the clips")
     for file in files:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EDGES = (0, 2, 5, 10, 15, 20, 25, 30, 35, 45, 60, 90, 120, 180, 300, 600, float("inf"))
 _PERCENTILES = (25, 75, 90, 95, 99)
 _MOST = 20
+_PLACE = "items by place of the right option, mark: equal shares"
 
 
 def describe(samples: Sequence[Sample], groups: Sequence[str] = ()) -> dict[str, Json]:
@@ -136,36 +137,49 @@ def _longest(asked: Sequence[Sample]) -> dict[str, Json]:
 
 
 def draw(facts: dict[str, Any], title: str, stem: Path) -> list[Path]:
-    """The four panels as `<stem>.png` and `<stem>.svg`."""
+    """The panels for which there is something to show, as `<stem>.png` and `<stem>.svg`."""
     from lalm_bench.report.figures import BLUE, ORANGE
 
     figure = _figure()
-    axes = figure.subplots(2, 2)
-    bins = [b for b in facts["durations"]["histogram"] if b["count"]]
-    names = [f"{b['from']}+" if b["to"] is None else f"{b['from']}-{b['to']}" for b in bins]
-    _bars(axes[0][0], names, [b["count"] for b in bins], "duration, s (distinct clips)", BLUE)
-    counts = list(facts["targets"]["counts"].items())[:_MOST]
-    cut = facts["targets"]["distinct"] - len(counts)
-    more = f", {cut} more not shown" if cut > 0 else ""
-    names = [name if len(name) < 28 else name[:26] + "…" for name, _ in counts]
-    _bars(axes[0][1], names, [n for _, n in counts], f"right option{more}", BLUE)
-    places = facts["positions"]
-    names = [str(i + 1) for i in range(len(places["observed"]))]
-    p = places["chi_square_p"]
-    label = "place of the right option" + ("" if p is None else f" (chi-square p = {p:.3g})")
-    _bars(axes[1][0], names, places["observed"], label, BLUE)
-    middle = list(range(len(names)))[::-1]
-    axes[1][0].plot(places["expected"], middle, "|", color=ORANGE, ms=14, mew=2.2)
-    text = facts["text"]
-    kinds = [k for k in ("question_words", "option_words", "right_option_words") if text[k]["n"]]
-    means = [text[k]["mean"] for k in kinds]
-    _bars(axes[1][1], [k.replace("_", " ") for k in kinds], means, "mean length, words", BLUE)
-    figure.suptitle(f"{title}: {facts['items']} items, {facts['clips']} clips", fontsize=11)
+    panels = _panels(facts)
+    grid = list(figure.subplots((len(panels) + 1) // 2 or 1, 2, squeeze=False).flat)
+    for axes, (name, values) in zip(grid, panels.items(), strict=False):
+        _bars(axes, values, name, BLUE)
+        if name.startswith(_PLACE):
+            equal = facts["positions"]["expected"]
+            axes.plot(equal, range(len(equal)), "|", color=ORANGE, ms=14, mew=2.2)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    figure.suptitle(_plain(f"{title}: {facts['items']} items, {facts['clips']} clips"), fontsize=11)
     stem.parent.mkdir(parents=True, exist_ok=True)
     files = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
     figure.savefig(files[0], dpi=150, metadata={"Software": None})
     figure.savefig(files[1], metadata={"Date": None, "Creator": None})
     return files
+
+
+def _panels(facts: dict[str, Any]) -> dict[str, list[tuple[str, float]]]:
+    """Bars by title, only where there are any."""
+    bins = [b for b in facts["durations"]["histogram"] if b["count"]]
+    targets, places, text = facts["targets"], facts["positions"], facts["text"]
+    cut = targets["distinct"] - _MOST
+    p = places["chi_square_p"]
+    kinds = ("question", "option", "right_option")
+    means = [(k.replace("_", " "), text[f"{k}_words"].get("mean")) for k in kinds]
+    panels = {
+        "clips by duration, s": [
+            (f"{b['from']}+" if b["to"] is None else f"{b['from']}-{b['to']}", b["count"])
+            for b in bins
+        ],
+        "items by right option" + (f", {cut} more not shown" if cut > 0 else ""): [
+            *targets["counts"].items()
+        ][:_MOST],
+        _PLACE + ("" if p is None else f", p = {p:.2g}"): [
+            (str(place), n) for place, n in enumerate(places["observed"], 1)
+        ],
+        "mean number of words": [(name, mean) for name, mean in means if mean is not None],
+    }
+    return {title: bars for title, bars in panels.items() if bars}
 
 
 def _figure() -> Figure:
@@ -178,9 +192,19 @@ def _figure() -> Figure:
     return Figure(figsize=(11, 7.5), layout="constrained")
 
 
-def _bars(axes: Any, names: list[str], values: list[float], title: str, colour: str) -> None:
-    places = list(range(len(names)))[::-1]
-    axes.barh(places, values, height=0.62, color=colour)
-    axes.set_yticks(places, [name.replace("$", r"\$") for name in names], fontsize=8)
+def _bars(axes: Any, values: Sequence[tuple[str, float]], title: str, colour: str) -> None:
+    # By place and not by name: two long names may be cut to one.
+    places = range(len(values))
+    axes.barh(places, [value for _, value in values], height=0.62, color=colour)
+    names = [name if len(name) < 28 else name[:26] + "…" for name, _ in values]
+    told = [f"{_plain(n)}  ({value:.4g})" for n, (_, value) in zip(names, values, strict=True)]
+    axes.set_yticks(places, told, fontsize=8)
+    axes.set_ylim(max(len(values), 4) - 0.4, -0.6)
+    axes.set_xticks([])
     axes.set_title(title, fontsize=9, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+
+
+def _plain(text: str) -> str:
+    """As it stands, where matplotlib would read formulas between dollar signs."""
+    return text.replace("$", r"\$")

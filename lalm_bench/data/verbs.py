@@ -4,41 +4,60 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lalm_bench.errors import DataError
+from lalm_bench.errors import ConfigError, DataError
 
-DONE, FOUND = 0, 1
+DONE, FOUND, STOPPED = 0, 1, 130
 
 
 def fetch(args: argparse.Namespace) -> int:
     """Show the licence, then download."""
+    from rich.filesize import decimal
+
     from lalm_bench.data import fetch as hub
 
-    if args.name == hub.TACOS:
+    tacos = args.name == hub.TACOS
+    foreign = ("revision", "include") if tacos else ("skip_audio", "base_url")
+    for option in (name for name in foreign if getattr(args, name)):
+        flag = option.replace("_", "-")
+        raise ConfigError(f"--{flag} means nothing to fetch {args.name}; leave it out")
+    if tacos:
         return _tacos(args)
     chosen = hub.source(args.name)
     print(f"{chosen.repo}: {chosen.licence}", flush=True)
     offer = hub.look_up(chosen.repo, args.revision, args.include)
     print(
         f"licence on its card: {offer.licence}; revision {offer.commit}; "
-        f"{len(offer.sizes)} files, {offer.bytes / 1e9:.3f} GB",
+        f"{len(offer.sizes)} files, {decimal(offer.bytes)}",
         flush=True,
     )
     if not args.dry_run:
+        signal.signal(signal.SIGINT, _stop_at_once)
         print(f"{args.folder}: {hub.download(offer, args.folder)} files there and right")
     return DONE
 
 
+def _stop_at_once(*_: Any) -> None:
+    """Leave without waiting: the client's threads would first finish their files, for minutes."""
+    os.write(2, b"\nstopped; the same command continues\n")
+    os._exit(STOPPED)
+
+
 def _tacos(args: argparse.Namespace) -> int:
+    from rich.filesize import decimal
+
     from lalm_bench.tasks import tacos
 
     if args.dry_run:
         wanted = [f for f in tacos.FILES if not (args.skip_audio and f.name == tacos.ARCHIVE)]
         print(tacos.LICENCE)
-        print(f"{len(wanted)} files, {sum(f.size for f in wanted) / 1e9:.3f} GB")
+        print(f"{len(wanted)} files, {decimal(sum(f.size for f in wanted))}")
         return DONE
     words = [str(args.folder)]
     words += ["--skip-audio"] if args.skip_audio else []
@@ -76,12 +95,19 @@ def stats(args: argparse.Namespace) -> int:
     task, _ = compose_task(args.name, args.overrides)
     if missing := task.missing(False):
         raise DataError("; ".join(missing))
-    facts: dict[str, Any] = describe(list(task.samples()), task.groups)
+    samples = list(task.samples())
+    facts: dict[str, Any] = describe([s for s in samples if s.fault is None], task.groups)
+    facts["bad_rows"] = [s.fault for s in samples if s.fault is not None]
     folder = args.out or Path("outputs", "data")
     _write_json(folder / f"{args.name}.json", facts)
-    files = draw(facts, args.name, folder / args.name)
+    try:
+        files = draw(facts, args.name, folder / args.name)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     seconds, places = facts["durations"], facts["positions"]
     shown = {name: facts[name] for name in ("items", "clusters", "clips", "unreadable_clips")}
+    if facts["bad_rows"]:
+        shown["bad rows, left out"] = f"{len(facts['bad_rows'])}; {facts['bad_rows'][0]}"
     if seconds["n"]:
         shown["hours"] = round(seconds["total_hours"], 3)
         shown["seconds"] = (
@@ -105,10 +131,17 @@ def segment(args: argparse.Namespace) -> int:
     from lalm_bench.data import assembly, findings, half_truth, scenes_and_genres
 
     collection = scenes_and_genres.COLLECTIONS.get(args.name)
-    low = args.min_s or (collection.low if collection else half_truth.LOW)
-    high = args.max_s or (collection.high if collection else half_truth.HIGH)
+    low, high = collection.seconds if collection else half_truth.SECONDS
+    low = low if args.min_s is None else args.min_s
+    high = high if args.max_s is None else args.max_s
+    for option in ("min_s", "max_s", "min_fake_s", "rate"):
+        value = getattr(args, option)
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"--{option.replace('_', '-')} {value:g}: give a number above 0")
     if not args.source.is_dir():
         raise DataError(f"{args.source}: no such folder of clips")
+    if args.folder.resolve().is_relative_to(args.source.resolve()):
+        raise DataError(f"{args.folder}: lies among the clips; choose a folder outside of theirs")
     settings = {"collection": args.name, "seed": args.seed, "min_s": low, "max_s": high}
     if collection:
         table = collection.table
@@ -133,17 +166,12 @@ def manifest(args: argparse.Namespace) -> int:
     from lalm_bench.data.manifest import rows
     from lalm_bench.tasks.records import write_records
 
-    made, refused = [], []
-    for row, fault in rows(args.name, args.source):
-        if row is not None:
-            made.append(row)
-        elif fault:
-            refused.append(fault)
+    made, refused = rows(args.name, args.source)
     if not made:
-        raise DataError(f"{args.source}: no row could be used; first: {refused[0]}")
+        raise DataError("; ".join([f"{args.source}: no row could be used", *refused[:1]]))
     write_records(made, args.out)
     print(f"{args.out}: {len(made)} rows, {len(refused)} refused")
-    for fault in refused[:20]:
+    for fault in refused:
         print(f"refused: {fault}")
     return DONE
 
@@ -156,4 +184,8 @@ def _write_json(path: Path, content: Mapping[str, Any] | list[dict[str, Any]]) -
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=str)
         write_bytes(path, text.encode() + b"\n")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); name another") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written ({error.strerror}); make room or name another")

@@ -1,8 +1,9 @@
-"""What audio interventions share: add one lazy edit to every clip of a request."""
+"""What audio interventions share: add one lazy edit to every clip of a request, demand settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lalm_bench.errors import ConfigError
@@ -30,16 +31,24 @@ def edit_clips(
     make : callable
         Takes a derived seed and returns the edit.
     """
+
+    def edited(source: AudioSource, number: int) -> AudioSource:
+        edit = make(derive(context.seed, sample.id, purpose, str(number)))
+        return AudioSource(source.clip, (*source.edits, edit))
+
+    return change_clips(request, edited)
+
+
+def change_clips(request: Request, change: Callable[[AudioSource, int], AudioSource]) -> Request:
+    """The request with `change(source, number)` in place of each clip; numbers count from 0."""
     messages = []
     number = 0
     for message in request.messages:
         parts = []
         for part in message.parts:
             if isinstance(part, Audio):
-                edit = make(derive(context.seed, sample.id, purpose, str(number)))
+                part = Audio(change(part.source, number))
                 number += 1
-                source = part.source
-                part = Audio(AudioSource(source.clip, (*source.edits, edit)))
             parts.append(part)
         messages.append(replace(message, parts=tuple(parts)))
     return replace(request, messages=tuple(messages))
@@ -47,6 +56,25 @@ def edit_clips(
 
 def demand_share(name: str, value: object) -> float:
     """The value as a float in [0, 1]; ConfigError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(f"{name}={value!r} must be a number from 0 to 1")
+    return demand_number(name, value, 0, 1)
+
+
+def demand_number(
+    name: str, value: object, low: float, high: float = math.inf, unit: str = ""
+) -> float:
+    """The value as a float from `low` to `high`; ConfigError otherwise."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
+        span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of {low:g} or more"
+        raise ConfigError(f"{name}={value!r} must be a number{unit and f' of {unit}'} {span}")
     return float(value)
+
+
+def demand_one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    """ConfigError when the value is none of those allowed."""
+    if value not in allowed:
+        raise ConfigError(f"{name}={value!r} must be one of {', '.join(allowed)}")

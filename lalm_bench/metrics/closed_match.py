@@ -8,7 +8,7 @@ is not the published one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,40 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, shape (texts, dimensions)."""
+
+
+class Remembered:
+    """An encoder whose vectors are kept, so that a text is encoded once and many at a time.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    most : int
+        Vectors kept; when they are reached, all are dropped.
+    """
+
+    def __init__(self, encoder: Encoder, most: int = 1 << 16) -> None:
+        self._encoder = encoder
+        self._most = most
+        self._vectors: dict[str, np.ndarray] = {}
+
+    def learn(self, texts: Iterable[str]) -> None:
+        """Encode what is new among the texts, in one call."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if not new:
+            return
+        if len(self._vectors) + len(new) > self._most:
+            self._vectors.clear()
+        self._vectors.update(zip(new, self._encoder.encode(new), strict=True))
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors, shape (texts, dimensions)."""
+        if any(text not in self._vectors for text in texts):
+            # Making room for new ones may drop known ones.
+            known = {text: self._vectors[text] for text in texts if text in self._vectors}
+            self.learn(texts)
+            self._vectors.update(known)
+        return np.stack([self._vectors[text] for text in texts])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ it for the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from lalm_bench.metrics.spelling import american
+from lalm_bench.metrics.whisper_words import whisper_words
 
 NORMALISER = "whisper-style (transformers rules, own spelling table)"
 
@@ -26,7 +25,7 @@ def normalise(text: str) -> str:
     >>> normalise("Um, it's TWENTY-ONE colours (laughs).")
     'it is 21 colors'
     """
-    return " ".join([american(word) for word in _whisper()(text).split()])
+    return " ".join(whisper_words(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +51,22 @@ def word_errors(reference: str, hypothesis: str) -> WordErrors:
     >>> word_errors("a b c", "a x c d")
     WordErrors(substitutions=1, deletions=0, insertions=1, words=3)
     """
-    import jiwer
+    return edits(reference.split(), hypothesis.split())
 
-    heard = len(hypothesis.split())
-    # jiwer has no alignment for an empty side; each word of the other side is one edit.
-    if not reference.split() or not heard:
-        words = len(reference.split())
-        return WordErrors(0, words, heard, words)
-    found = jiwer.process_words(reference, hypothesis)
-    return WordErrors(
-        found.substitutions,
-        found.deletions,
-        found.insertions,
-        found.hits + found.substitutions + found.deletions,
-    )
+
+def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
+    """`word_errors` of texts that are split already.
+
+    Of several alignments with the fewest edits, the one that jiwer counts.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    found = Levenshtein.editops(reference, hypothesis)
+    missing = len(reference) - len(hypothesis)
+    # Deletions less insertions are what the lengths differ by.
+    insertions = [tag for tag, _, _ in found.as_list()].count("insert")
+    deletions = insertions + missing
+    return WordErrors(len(found) - insertions - deletions, deletions, insertions, len(reference))
 
 
 def corpus_wer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
@@ -99,12 +100,3 @@ def corpus_wer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
     if not words:
         raise ValueError("no reference has a word: the error rate is not defined")
     return sum([f.edits for f in found]) / words
-
-
-@cache
-def _whisper() -> Callable[[str], str]:
-    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
-
-    # The class takes a spelling table: none, because `american` has its own.
-    rules: Callable[[str], str] = EnglishTextNormalizer({})  # type: ignore[no-untyped-call]
-    return rules

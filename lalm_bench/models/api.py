@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from lalm_bench import audio
+from lalm_bench import audio, audio_facts
 from lalm_bench.engine.concurrent import Limit, ask_concurrently
 from lalm_bench.errors import AudioError, ConfigError, ModelError, one_line
 from lalm_bench.models import api_chat, chat
@@ -80,6 +80,10 @@ class ApiModel(ModelBase):
         `usage["truncated_s"]`).
     system_role : str
         native, or prepend to put system text at the front of the first user turn.
+    opened_turn : str
+        How the server is told to continue an answer that is begun: continue (vLLM, SGLang), prefix
+        (a field of the message), plain (it does so unasked), or user for one that cannot: the
+        beginning then ends the user's turn.
     length_field : str
         The field that bounds the answer: max_tokens, or max_completion_tokens where only that is
         known.
@@ -102,6 +106,7 @@ class ApiModel(ModelBase):
     max_audio_s: float | None = None
     overlong: str = "error"
     system_role: str = "native"
+    opened_turn: str = api_chat.OPENED_TURNS[0]
     length_field: str = "max_tokens"
     extra_body: Mapping[str, Any] | None = None
     modes = MODES[:2]
@@ -117,6 +122,7 @@ class ApiModel(ModelBase):
             "sample_format": api_chat.SAMPLE_FORMATS,
             "overlong": ("error", "truncate"),
             "system_role": ("native", "prepend"),
+            "opened_turn": api_chat.OPENED_TURNS,
             "length_field": ("max_tokens", "max_completion_tokens"),
         }
         for name, values in allowed.items():
@@ -140,6 +146,7 @@ class ApiModel(ModelBase):
             "max_audio_s": self.max_audio_s and float(self.max_audio_s),
             "overlong": self.overlong,
             "system_role": self.system_role,
+            "opened_turn": self.opened_turn,
             "extra_body": dict(self.extra_body or {}),
         }
 
@@ -185,22 +192,26 @@ class ApiModel(ModelBase):
         messages = list(request.messages)
         if self.system_role == "prepend":
             messages = chat.fold_system(messages)
+        messages, continued = api_chat.begun(messages, self.opened_turn)
         clips, heard = self._hear(request.clips())
         body = {
             "model": self.served_name,
-            "messages": api_chat.turns(messages, clips, self.audio_form),
+            "messages": api_chat.turns(messages, clips, self.audio_form, self.opened_turn),
+            **continued,
             **api_chat.settings(request.generation, self.length_field),
             **(self.extra_body or {}),
         }
         return orjson.dumps({k: v for k, v in body.items() if v is not None}), heard
 
     def _hear(self, sources: list[AudioSource]) -> tuple[list[bytes], dict[str, float]]:
-        """WAV files within the limit, and the seconds sent and cut off."""
+        """WAV files within the limit, the seconds sent and cut off, and what edits did."""
         if self.rate is None:
             return [], {}
         files, cut, sent = [], 0, 0
+        edited: list[dict[str, float]] = []
         for source in sources:
-            wave = audio.render(source, self.rate)
+            edited.append({})
+            wave = audio.render(source, self.rate, edited[-1])
             longest = len(wave)
             if self.max_audio_s is not None:
                 longest = min(int(self.max_audio_s * self.rate), longest)
@@ -212,7 +223,8 @@ class ApiModel(ModelBase):
                 )
             cut, sent = cut + len(wave) - longest, sent + longest
             files.append(api_chat.wav(wave[:longest], self.rate, self.sample_format))
-        return files, {"audio_s": sent / self.rate, "truncated_s": cut / self.rate}
+        heard = {"audio_s": sent / self.rate, "truncated_s": cut / self.rate}
+        return files, heard | audio_facts.together(edited)
 
     @asynccontextmanager
     async def _connect(

@@ -7,15 +7,18 @@ import io
 import math
 import wave as riff
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lalm_bench.models.api_replies import Refused
+from lalm_bench.models.chat import opened
 from lalm_bench.types import Audio, Choice, Generation, Message, Text
 
 AUDIO_FORMS = ("input_audio", "audio_url", "none")
 SAMPLE_FORMATS = ("pcm16", "float32")
+OPENED_TURNS = ("continue", "prefix", "plain", "user")
 # As many as the published interface allows.
 TOP_LOGPROBS = 20
 # Byte-level and sentencepiece vocabularies write a space in ways of their own.
@@ -26,15 +29,42 @@ class NoLogprobs(Refused):
     """An answer came without the probabilities asked for."""
 
 
+def begun(messages: Sequence[Message], opened_turn: str) -> tuple[list[Message], dict[str, Any]]:
+    """Messages whose last may be the beginning of the answer, and what else says so.
+
+    Parameters
+    ----------
+    messages : sequence of Message
+    opened_turn : str
+        continue: two fields of the request, as vLLM and SGLang have them. prefix: the field
+        `prefix` in the last message (filled in by `turns`). plain: the server continues a last
+        assistant's turn unasked. user: for servers that cannot, the text ends the user's turn.
+    """
+    turns, opening = opened(messages)
+    if not opening:
+        return turns, {}
+    if opened_turn == "user" and turns:
+        last = turns[-1]
+        parts = (*last.parts, Text(f"\n\n{opening}"))
+        return [*turns[:-1], replace(last, parts=parts)], {}
+    fields = {"add_generation_prompt": False, "continue_final_message": True}
+    return list(messages), fields if opened_turn == "continue" else {}
+
+
 def turns(
-    messages: Sequence[Message], clips: Sequence[bytes], audio_form: str
+    messages: Sequence[Message], clips: Sequence[bytes], audio_form: str, opened_turn: str = ""
 ) -> list[dict[str, Any]]:
     """Messages with the WAV files `clips` in the places of their audio parts.
 
     A turn of text alone has a string for its content, which every server takes.
     """
     rest = iter(clips)
-    return [{"role": m.role, "content": _content(m, rest, audio_form)} for m in messages]
+    made: list[dict[str, Any]] = [
+        {"role": m.role, "content": _content(m, rest, audio_form)} for m in messages
+    ]
+    if opened_turn == "prefix" and made[-1]["role"] == "assistant":
+        made[-1]["prefix"] = True
+    return made
 
 
 def _content(

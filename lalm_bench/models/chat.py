@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +35,40 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
     return folded
 
 
+def opened(messages: Sequence[Message]) -> tuple[list[Message], str]:
+    """The turns before the answer, and the beginning of the answer where one is given, else "".
+
+    Examples
+    --------
+    >>> opened([Message("user", (Text("Who?"),)), Message("assistant", (Text("It is"),))])[1]
+    'It is'
+    """
+    if messages and messages[-1].role == "assistant":
+        return list(messages[:-1]), _text(messages[-1])
+    return list(messages), ""
+
+
+def continuing(template: str | None, opening: str) -> tuple[str | None, dict[str, str]]:
+    """A Jinja template that writes `opening` behind its generation prompt, and its variables.
+
+    Templates end a finished turn in ways of their own (trimmed, with an end mark), so an unfinished
+    one is not rendered as a turn.
+    """
+    if template is None or not opening:
+        return template, {}
+    # Jinja drops one line break at the end of a template, and no longer once something follows.
+    return re.sub(r"(?:\r\n|\r|\n)\Z", "", template) + "{{ opening }}", {"opening": opening}
+
+
+def extended(inputs: Mapping[str, Any], tokens: Sequence[int]) -> dict[str, Any]:
+    """Features of one item with `tokens` behind its prompt; for prompts that no template writes."""
+    import torch
+
+    ids = torch.tensor([list(tokens)])
+    further = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return dict(inputs) | {k: torch.cat([inputs[k], v], dim=1) for k, v in further.items()}
+
+
 def spoken(
     messages: Sequence[Message],
     waves: Sequence[Sequence[np.ndarray]],
@@ -59,8 +94,13 @@ def written(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def plain(messages: Sequence[Message]) -> str:
-    """Prompt for a model without a chat template: the turns' texts, then `Answer:`."""
-    return "\n".join([*filter(None, map(_text, messages)), "Answer:"])
+    """Prompt for a model without a chat template: the turns' texts, then `Answer:`.
+
+    The beginning of an answer follows that.
+    """
+    turns, opening = opened(messages)
+    prompt = "\n".join([*filter(None, map(_text, turns)), "Answer:"])
+    return f"{prompt} {opening.lstrip()}" if opening else prompt
 
 
 def array_part(wave: np.ndarray) -> dict[str, Any]:

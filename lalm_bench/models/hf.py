@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lalm_bench import audio
+from lalm_bench import audio, audio_facts
 from lalm_bench.errors import AudioError, ConfigError, ModelError
 from lalm_bench.models import chat
 from lalm_bench.models.families import FAMILIES, Family
@@ -120,6 +120,8 @@ class HFModel(Pretrained):
         from lalm_bench.models.features import remember
         from lalm_bench.models.loading import PerThread, load_adapter, load_processor
 
+        if self._is_resident(runtime):
+            return
         self._settings = settings = self.settings()
         if self.overlong == "chunk" and settings.max_audios == 1:
             raise ConfigError(
@@ -178,23 +180,30 @@ class HFModel(Pretrained):
         messages: Sequence[Any] = request.messages
         if self._settings.system_role == "prepend":
             messages = chat.fold_system(messages)
+        turns, opening = chat.opened(messages)
+        template, begun = chat.continuing(self.template, opening)
         # Nested, and fresh for each call: flat settings reach the wrong extractor, and transformers
         # writes into what it is given.
         nested = {"audio_kwargs": self._extractor_settings(waves)}
         try:
             features = self._processors.get().apply_chat_template(
-                [chat.spoken(messages, waves, self._part)],
-                chat_template=self.template,
+                [chat.spoken(turns, waves, self._part)],
+                chat_template=template,
                 tokenize=True,
                 add_generation_prompt=True,
                 return_dict=True,
                 return_tensors="pt",
                 processor_kwargs=nested,
+                **begun,
             )
         except refusals() as error:
             raise refused(error, messages) from error
         inputs = {k: v for k, v in features.items() if isinstance(v, torch.Tensor)}
         inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
+        if opening and template is None:
+            # Mistral's tokenizer has the answer's words follow the last user turn at once.
+            tokenizer = self._processors.get().tokenizer
+            inputs = chat.extended(inputs, tokenizer.encode(opening, add_special_tokens=False))
         if self._settings.trims_audio:
             inputs = trimmed(inputs)
         dtype = self.network.dtype
@@ -226,7 +235,7 @@ class HFModel(Pretrained):
     def _hear(
         self, clips: Sequence[AudioSource]
     ) -> tuple[list[list[np.ndarray]], dict[str, float]]:
-        """Rendered clips, each in pieces within the family's limits, and what that cost."""
+        """Rendered clips in pieces within the family's limits, and what that and edits did."""
         most, limit = self._settings.max_audios, self._settings.max_audio_s
         if most is not None and len(clips) > most:
             raise ModelError(
@@ -234,8 +243,10 @@ class HFModel(Pretrained):
                 "use a task with fewer clips or another model"
             )
         heard, cut, samples = [], 0, 0
+        edited: list[dict[str, float]] = []
         for clip in clips:
-            wave = audio.render(clip, self.rate)
+            edited.append({})
+            wave = audio.render(clip, self.rate, edited[-1])
             longest = len(wave) if limit is None else int(limit * self.rate)
             if len(wave) <= longest:
                 pieces = [wave]
@@ -262,6 +273,7 @@ class HFModel(Pretrained):
                 "wrongly beside a longer one; use another model for this task"
             )
         usage = {"audio_s": samples / self.rate, "truncated_s": cut / self.rate}
+        usage |= audio_facts.together(edited)
         if self.overlong == "chunk":
             usage["audio_pieces"] = sum(map(len, heard))
         return heard, usage

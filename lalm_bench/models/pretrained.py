@@ -114,6 +114,15 @@ class Pretrained(ModelBase):
         """Class of transformers to load."""
         return self.checkpoint.class_name()
 
+    def _is_resident(self, runtime: Runtime) -> bool:
+        """Whether an earlier run has loaded everything already; starts this run's own counts."""
+        from lalm_bench.engine.stream import Traffic
+
+        if self.resident is None or self._runtime != runtime:
+            return False
+        self._traffic = Traffic()
+        return True
+
     def _load(self, runtime: Runtime) -> Path:
         """Load the network; returns the folder, for the processor."""
         folder = self.checkpoint.fetch()

@@ -16,6 +16,7 @@ from lalm_bench.errors import AudioError, one_line
 from lalm_bench.models.base import ModelBase
 from lalm_bench.models.sound_events import detect
 from lalm_bench.models.sound_questions import pick, understand
+from lalm_bench.randomness import derive
 from lalm_bench.types import Json, Request, Response, Text
 
 CANNOT_TELL = "I cannot tell."
@@ -31,27 +32,33 @@ class SignalListener(ModelBase):
     name : str
     rate : int
         Rate it hears at, Hz.
+    guesses : bool
+        Draw an option by item where it cannot tell, so that it falls to chance where it is made
+        deaf. False: it says "I cannot tell.", which is no answer, and falls to 0.
 
     Notes
     -----
-    It says "I cannot tell." rather than guess: for a question outside its rules, a request with no
-    clip or several, silence, or sounds that do not fit the question.
+    It cannot tell where a question lies outside its rules, for a request with no clip or several,
+    for silence, and for sounds that do not fit the question.
     """
 
     name: str = "signal"
     rate: int | None = 16_000
+    guesses: bool = False
 
     def identity(self) -> dict[str, Json]:
         """Version of the rules."""
-        return {"rules": VERSION, "rate": self.rate}
+        guesses: dict[str, Json] = {"guesses": True} if self.guesses else {}
+        return {"rules": VERSION, "rate": self.rate, **guesses}
 
     def answer(self, requests: Iterable[Request]) -> Iterator[Response]:
         """One answer per request, in order; an unreadable clip is an error of its own."""
         for request in requests:
             started = time.perf_counter()
             text, finish, error = CANNOT_TELL, "stop", None
+            heard: dict[str, float] = {}
             try:
-                text = self._listen(request) or CANNOT_TELL
+                text = self._listen(request, heard) or self._unsure(request)
             except AudioError as unreadable:
                 text, finish = "", "error"
                 error = f"{request.sample_id}: {one_line(unreadable)}"
@@ -61,15 +68,22 @@ class SignalListener(ModelBase):
                 text,
                 finish,
                 request.variant,
+                usage=heard or None,
                 timing={"listen": time.perf_counter() - started},
                 error=error,
             )
 
-    def _listen(self, request: Request) -> str | None:
+    def _unsure(self, request: Request) -> str:
+        if not self.guesses or not request.choices:
+            return CANNOT_TELL
+        drawn = derive(VERSION, request.sample_id, request.variant, "guess")
+        return request.choices[drawn % len(request.choices)].label
+
+    def _listen(self, request: Request, heard: dict[str, float]) -> str | None:
         clips = request.clips()
         parts = [p.text for m in request.messages for p in m.parts if isinstance(p, Text)]
         rule = understand("\n".join(parts))
         if rule is None or len(clips) != 1 or self.rate is None:
             return None
-        word = rule(detect(audio.render(clips[0], self.rate), self.rate))
+        word = rule(detect(audio.render(clips[0], self.rate, heard), self.rate))
         return None if word is None else pick(word, request.choices)

@@ -46,6 +46,8 @@ class TextModel(Pretrained):
         """Load network, tokenizer and template; ModelError when weights are missing."""
         from lalm_bench.models.loading import PerThread, load_processor
 
+        if self._is_resident(runtime):
+            return
         folder = self._load(runtime)
         options: dict[str, Any] = {"trust_remote_code": True} if self.trust_remote_code else {}
         if self.gguf_file is not None:
@@ -83,13 +85,16 @@ class TextModel(Pretrained):
             return list(tokenizer(chat.plain(messages))["input_ids"])
         if self.system_role == "prepend":
             messages = chat.fold_system(messages)
+        turns, opening = chat.opened(messages)
+        template, begun = chat.continuing(self.template, opening)
         try:
             encoded = tokenizer.apply_chat_template(
-                chat.written(messages),
-                chat_template=self.template,
+                chat.written(turns),
+                chat_template=template,
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
+                **begun,
             )
         except refusals() as error:
             raise refused(error, messages) from error

@@ -18,7 +18,7 @@ class Parsed:
         One of the item's labels; None when the text names none (see `stage` for why).
     stage : str
         The rule that fired, e.g. `exact`, `json`, `statement`; for None one of `empty`, `refusal`,
-        `several`, `none`.
+        `several`, `out-of-range` (a letter that the item has not), `none`.
     conflict : bool
         The label that was taken and the option text beside it name different options.
     """

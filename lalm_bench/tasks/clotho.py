@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lalm_bench import prompts
 from lalm_bench.errors import ConfigError, DataError
+from lalm_bench.tasks.bad_rows import bad_row, demand_whole
 from lalm_bench.types import (
     AudioRef,
     Generation,
@@ -74,6 +75,7 @@ class Clotho:
     def __post_init__(self) -> None:
         self.groups = tuple(self.groups)
         self._cider: CiderD | None = None
+        self._foreseen: dict[tuple[str, str], float] = {}
         if not self.prompt.strip():
             raise ConfigError("task.prompt is empty; say what the model is to do")
 
@@ -107,17 +109,27 @@ class Clotho:
         return {}
 
     def samples(self) -> list[Sample]:
-        """Clips in the table's order; the file name is the id."""
+        """Clips in the table's order, by file name; a bad row is an item with a fault."""
         from lalm_bench.metrics.captions.cider import CiderD
         from lalm_bench.metrics.captions.summary import words
 
-        samples = [self._sample(where, row) for where, row in read_table(Path(self.annotations))]
+        samples = []
+        for where, row in read_table(Path(self.annotations)):
+            try:
+                samples.append(self._sample(where, row))
+            except DataError as error:
+                name = (row["file_name"] or "").strip() or f"line {where.rpartition(' ')[2]}"
+                samples.append(bad_row(name, error))
         # Over the whole split, so that `limit` and failed items do not move the weights of n-grams.
-        self._cider = CiderD([[words(c) for c in s.target] for s in samples])
+        sound = [s.target for s in samples if s.fault is None]
+        self._cider = CiderD([[words(c) for c in captions] for captions in sound])
         return samples
 
     def _sample(self, where: str, row: dict[str, str]) -> Sample:
         file = row["file_name"]
+        demand_whole(row, f"{where} ({file})")
+        if not file.strip():
+            raise DataError(f"{where}: no file name; mend or drop the row")
         captions = tuple(
             [" ".join(row[name].split()) for name in sorted(row) if _CAPTION.fullmatch(name)]
         )
@@ -136,19 +148,32 @@ class Clotho:
         messages = (prompts.user_turn(sample, sample.question),)
         return [Request(sample.id, messages, (), sample.question, generation)]
 
+    def prepare(self, answered: Sequence[tuple[Sample, Sequence[Response]]]) -> None:
+        """CIDEr-D of many answers at once."""
+        from lalm_bench.metrics.captions.summary import words
+
+        pairs = [(sample, response) for sample, given in answered for response in given]
+        items = [(words(" ".join(r.text.split())), [words(c) for c in s.target]) for s, r in pairs]
+        values = self._statistics().scores(items).tolist()
+        self._foreseen = {
+            (s.id, r.text): value for (s, r), value in zip(pairs, values, strict=True)
+        }
+
     def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:
         """CIDEr-D and ROUGE-L of the whole answer; one without a word is invalid and scores 0."""
         from lalm_bench.metrics.captions.overlap import rouge_l
         from lalm_bench.metrics.captions.summary import words
 
         theirs = [words(caption) for caption in sample.target]
-        cider = self._statistics()
         scores = []
         for response in responses:
             caption = " ".join(response.text.split())
             mine = words(caption)
+            cider_d = self._foreseen.get((sample.id, response.text))
+            if cider_d is None:
+                cider_d = self._statistics().score(mine, theirs)
             values = {
-                "cider_d": cider.score(mine, theirs),
+                "cider_d": cider_d,
                 "rouge_l": rouge_l(mine, theirs),
                 "words": float(len(mine)),
             }
@@ -189,7 +214,7 @@ def read_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     Raises
     ------
     DataError
-        No file name or no caption column, or a row with more or fewer cells than the header.
+        No CSV, or no file name or caption column.
     """
     try:
         content = path.read_bytes()
@@ -202,25 +227,16 @@ def read_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     header = text.split("\n", 1)[0]
     delimiter = ";" if header.count(";") > header.count(",") else ","
     try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        columns = [name.strip() for name in next(lines, [])]
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        columns = [name.strip() for name in rows.fieldnames or ()]
+        rows.fieldnames = columns
         if "file_name" not in columns or not any(_CAPTION.fullmatch(c) for c in columns):
             raise DataError(
                 f"{path}: needs the columns file_name and caption_1, caption_2, ...; it has "
                 f"{', '.join(columns) or 'none'}; the test split has no captions to compare with"
             )
-        for cells in lines:
-            where = f"{path} line {lines.line_num}"
-            if not any(cells):
-                continue
-            row = dict(zip(columns, cells, strict=False))
-            if len(cells) != len(columns):
-                raise DataError(
-                    f"{where} ({row.get('file_name')}): {len(cells)} cells under {len(columns)} "
-                    "columns; put captions with a comma into quotes"
-                )
-            if not row["file_name"].strip():
-                raise DataError(f"{where}: no file name; mend or drop the row")
-            yield where, row
+        for row in rows:
+            if any(row.values()):
+                yield f"{path} line {rows.line_num}", row
     except csv.Error as error:
         raise DataError(f"{path}: not a table ({error}); save it as CSV again") from error

@@ -7,7 +7,6 @@ their recording are left out, since the model cannot know which one is meant.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,8 @@ from lalm_bench.parsing.spans import Span, parse_spans
 from lalm_bench.tasks.checks import demand_numbers
 from lalm_bench.tasks.order.build import find_twins
 from lalm_bench.tasks.order.timeline import Event, timelines
-from lalm_bench.tasks.strong_captions import Source, account
+from lalm_bench.tasks.strong_captions import Source, account, whole_recordings
 from lalm_bench.types import (
-    AudioRef,
     AudioSource,
     Clip,
     Generation,
@@ -95,8 +93,9 @@ class Grounding:
         return self.source.inputs()
 
     def samples(self) -> list[Sample]:
-        """Captions ordered by recording and onset; DataError when there is none."""
-        files, counts = timelines(self.source.rows(), self.min_duration, min_events=1)
+        """Captions by recording and onset, then bad rows; DataError when there is none."""
+        rows, bad = whole_recordings(self.source)
+        files, counts = timelines(rows, self.min_duration, min_events=1)
         items = []
         for name, events in files.items():
             twins = find_twins(events, self.near_duplicate_ratio)
@@ -110,9 +109,9 @@ class Grounding:
                     items.append(_sample(name, event, clip))
         counts["questions"] = len(items)
         self._report = dict(counts)
-        if not items:
+        if not items and not (bad and not rows):
             raise DataError(f"{self.source}: 0 questions ({account(counts)}); loosen the filters")
-        return items
+        return [*items, *bad]
 
     def report(self) -> dict[str, Json]:
         """What every filter dropped."""
@@ -155,7 +154,7 @@ def _sample(name: str, event: Event, clip: Clip) -> Sample:
         "task_id": "GROUNDING",
         "n_regions": event.occurrences,
         "length": "0-1 s" if covered <= 1 else "1-5 s" if covered <= 5 else "over 5 s",
-        "clip_s": _seconds(clip, name),
+        "clip_s": _seconds(clip),
     }
     question = QUESTION.format(event=event.text)
     return Sample(f"{name}__{event.index}", (clip,), question, (), event.spans, name, meta)
@@ -166,11 +165,9 @@ def _whole(true: Sequence[Span], clip_s: float | None) -> float:
     return float("nan") if clip_s is None else set_iou([(0.0, clip_s)], true)
 
 
-def _seconds(clip: Clip, name: str) -> float | None:
-    """Length of the clip; None where the recording is not on this machine."""
-    if isinstance(clip, AudioRef) and not os.path.exists(clip.path):
-        return None
+def _seconds(clip: Clip) -> float | None:
+    """Length of the clip; None where the recording is not on this machine or cannot be read."""
     try:
         return audio.seconds(AudioSource(clip))
-    except AudioError as error:
-        raise DataError(f"recording '{name}': {error}") from error
+    except AudioError:  # the run itself names the items of a bad recording
+        return None

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from lalm_bench import prompts
 from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.parsing.jasco import ORIENTATIONS, Verdict
-from lalm_bench.tasks.jasco_files import COLUMNS, main, read_table, read_verdicts
+from lalm_bench.tasks.bad_rows import bad_row, demand_whole
+from lalm_bench.tasks.jasco_files import COLUMNS, main, read_segments, read_table, read_verdicts
 from lalm_bench.types import (
     AudioRef,
     Generation,
@@ -48,6 +49,8 @@ class Jasco:
         What is asked; instruction k has the variant `instruction=k`, from 1.
     verdicts : sequence of str
         Judged evaluation tables, one file a judge or one column a judge.
+    segments : str, optional
+        CSV that says where each clip has speech (audio_id, start, end); goes into the items' meta.
     references : sequence of mapping
         Published numbers: value, number, model, source.
     """
@@ -56,12 +59,14 @@ class Jasco:
     root: str
     instructions: Sequence[str]
     verdicts: Sequence[str] = ()
+    segments: str | None = None
     groups: tuple[str, ...] = ()
     max_new_tokens: int = 256
     references: Sequence[dict[str, Any]] = ()
     _judged: dict[str, dict[tuple[str, str], tuple[Verdict, str | None]]] = field(
         default_factory=dict, init=False
     )
+    _speech: dict[str, list[tuple[float, float]]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.groups = tuple(self.groups)
@@ -73,46 +78,59 @@ class Jasco:
     def missing(self, audio: bool) -> list[str]:
         """The table (the recordings lie beside it), and the judged tables."""
         absent = [str(path) for path in self.inputs() if not path.is_file()]
-        source = "clone BenoitWang/What_Are_They_Doing and set task.root, or mend task.verdicts"
+        source = (
+            "clone BenoitWang/What_Are_They_Doing and set task.root, or mend task.verdicts or "
+            "task.segments"
+        )
         return [f"{absent[0]}: no such file; {source}"] if absent else []
 
     def inputs(self) -> list[Path]:
-        """The table, and the judged tables."""
-        return [self._folder / "v0.csv", *map(Path, self.verdicts)]
+        """The table, the judged tables, and where there is speech."""
+        segments = [] if self.segments is None else [self.segments]
+        return [self._folder / "v0.csv", *map(Path, (*self.verdicts, *segments))]
 
     @property
     def _folder(self) -> Path:
         return Path(self.root, "dataset", "v0")
 
     def samples(self) -> Iterator[Sample]:
-        """Clips in the order of the table.
+        """Clips in the order of the table; a bad row is an item with a fault.
 
         Raises
         ------
         DataError
-            A table is malformed; names file, row and remedy.
+            The table lacks a column, or a judged table is malformed; names file and remedy.
         """
         self._judged = read_verdicts(self.verdicts)
+        self._speech = {} if self.segments is None else read_segments(Path(self.segments))
         for where, row in read_table(self._folder / "v0.csv", COLUMNS):
-            empty = [name for name in COLUMNS if not row[name].strip()]
-            if empty:
-                raise DataError(f"{where}: {empty[0]!r} is empty; restore the published table")
-            identity = row["audio_id"].strip()
-            yield Sample(
-                identity,
-                (AudioRef(str(self._folder / f"{identity}.wav")),),
-                _QUESTION,
-                (),
-                row["Correct Answer"],
-                identity,
-                {
-                    "audio_sound": row["Audio"],
-                    "spoken_text": row["Speech"],
-                    "audio_only_target": row["Audio-Only Answer"],
-                    "speech_only_target": row["Speech-Only Answer"],
-                    "target_keywords": row["Correct Answer Keyword"],
-                },
-            )
+            identity = (row["audio_id"] or "").strip()
+            try:
+                yield self._sample(identity, where, row)
+            except DataError as error:
+                yield bad_row(identity or f"line {where.rpartition(' ')[2]}", error)
+
+    def _sample(self, identity: str, where: str, row: dict[str, str]) -> Sample:
+        demand_whole(row, where)
+        empty = [name for name in COLUMNS if not row[name].strip()]
+        if empty:
+            raise DataError(f"{where}: {empty[0]!r} is empty; restore the published table")
+        return Sample(
+            identity,
+            (AudioRef(str(self._folder / f"{identity}.wav")),),
+            _QUESTION,
+            (),
+            row["Correct Answer"],
+            identity,
+            {
+                "audio_sound": row["Audio"],
+                "spoken_text": row["Speech"],
+                "audio_only_target": row["Audio-Only Answer"],
+                "speech_only_target": row["Speech-Only Answer"],
+                "target_keywords": row["Correct Answer Keyword"],
+                **({"speech": self._speech[identity]} if identity in self._speech else {}),
+            },
+        )
 
     def report(self) -> dict[str, Json]:
         """Judges that were read, and how many verdicts each gave."""
@@ -143,6 +161,7 @@ class Jasco:
         for response in responses:
             number = int(response.variant.removeprefix("instruction="))
             values = {"instruction": float(number)}
+            stage = "unjudged"
             for judge, given in self._judged.items():
                 key = (sample.id, " ".join(self.instructions[number - 1].split()))
                 verdict, answer = given.get(key, (None, None))
@@ -152,7 +171,7 @@ class Jasco:
                         "answer; judge this run's answers, or use model=predictions on that file"
                     )
                 values |= _values(judge, verdict)
-            stage = "judged" if self._judged else "unjudged"
+                stage = stage if verdict is None else "judged"
             scores.append(Score(sample.id, stage, stage, values, variant=response.variant))
         return scores
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from lalm_bench import audio
 from lalm_bench.errors import BenchError, DataError, one_line
 from lalm_bench.parsing.jasco import Verdict, verdict
 from lalm_bench.store import read_json
+from lalm_bench.tasks.bad_rows import demand_whole
 
 COLUMNS = (
     *("audio_id", "Audio", "Speech", "Audio-Only Answer", "Speech-Only Answer"),
@@ -38,7 +40,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
     Raises
     ------
     DataError
-        The file cannot be read, is not UTF-8, lacks a column, or a row has too few or many cells.
+        The file cannot be read, is not UTF-8, or lacks a column.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -49,10 +51,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
                     f"{path}: no column {absent[0]!r}; it has {', '.join(reader.fieldnames or ())}"
                 )
             for row in reader:
-                where = f"{path} row {reader.line_num}"
-                if None in row or None in row.values():
-                    raise DataError(f"{where}: not as many cells as the header has; mend the row")
-                yield where, row
+                yield f"{path} row {reader.line_num}", row
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error.reason}); save the table as UTF-8") from error
     except (OSError, csv.Error) as error:
@@ -72,6 +71,8 @@ def read_verdicts(paths: Iterable[str]) -> Verdicts:
     found: Verdicts = {}
     for path in map(Path, paths):
         rows = list(read_table(path, ("id", "prompt")))
+        for where, row in rows:
+            demand_whole(row, where)
         columns = [name for name in (rows[0][1] if rows else ()) if name not in EVALUATION]
         if not columns:
             raise DataError(f"{path}: no column with a judge's answers beside the published ones")
@@ -87,6 +88,29 @@ def read_verdicts(paths: Iterable[str]) -> Verdicts:
                 if row[column].strip():  # an empty cell was not judged
                     found[judge][key] = (verdict(row[column]), row.get("allm_output"))
     return found
+
+
+def read_segments(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Where there is speech, by audio_id: (start, end) in seconds, in order.
+
+    Raises
+    ------
+    DataError
+        The table cannot be read, lacks a column, or a segment is no stretch of time; names the row.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for where, row in read_table(path, ("audio_id", "start", "end")):
+        try:
+            start, end = float(row["start"]), float(row["end"])
+        except (TypeError, ValueError):
+            start = end = math.nan
+        if not 0 <= start < end < math.inf:
+            raise DataError(
+                f"{where}: start {row['start']!r} and end {row['end']!r} must be seconds, the "
+                "start before the end"
+            )
+        found.setdefault((row["audio_id"] or "").strip(), []).append((start, end))
+    return {clip: sorted(segments) for clip, segments in found.items()}
 
 
 def evaluation_rows(folder: Path) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lalm_bench.errors import ConfigError
 from lalm_bench.tasks.mmau import StringMatched
-from lalm_bench.tasks.published_items import absent, plain, read_items, text_of
+from lalm_bench.tasks.published_items import absent, plain, read_samples, text_of
 from lalm_bench.types import Sample
 
 IDS = ("name", "index")
@@ -44,23 +45,25 @@ class Mmar(StringMatched):
         return absent(self.dataset, self.audio_root if audio else None, _SOURCE)
 
     def samples(self) -> Iterator[Sample]:
-        """Items in the order of the file."""
+        """Items in the order of the file; a bad row is an item with a fault."""
         self._faults.clear()
-        for index, (where, row) in enumerate(read_items(self.dataset)):
-            choices, target = self.choices(row, where)
-            path = text_of(row, "audio_path", where)
-            yield Sample(
-                f"mmar_{index}" if self.ids == "index" else text_of(row, "id", where),
-                (self.clip(path),),
-                text_of(row, "question", where),
-                choices,
-                target,
-                # `VIDEO_00-01-32_00-02-02`: short and long addresses of one video differ, this not.
-                _SPAN.sub("", Path(path).stem),
-                {
-                    "modality": plain(row.get("modality")),
-                    "category": plain(row.get("category")),
-                    "sub_category": plain(row.get("sub-category")),
-                    "language": plain(row.get("language")),
-                },
-            )
+        return read_samples(self.dataset, self._sample)
+
+    def _sample(self, index: int, where: str, row: dict[str, Any]) -> Sample:
+        choices, target = self.choices(row, where)
+        path = text_of(row, "audio_path", where)
+        return Sample(
+            f"mmar_{index}" if self.ids == "index" else text_of(row, "id", where),
+            (self.clip(path),),
+            text_of(row, "question", where),
+            choices,
+            target,
+            # `VIDEO_00-01-32_00-02-02`: short and long addresses of one video differ, this not.
+            _SPAN.sub("", Path(path).stem),
+            {
+                "modality": plain(row.get("modality")),
+                "category": plain(row.get("category")),
+                "sub_category": plain(row.get("sub-category")),
+                "language": plain(row.get("language")),
+            },
+        )

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from lalm_bench.parsing.compat.mmau import string_match
 from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.tasks.published_items import absent, lettered, plain, read_items, text_of
+from lalm_bench.tasks.published_items import absent, lettered, plain, read_samples, text_of
 from lalm_bench.types import AudioRef, Choice, Json, Sample
 
 _SOURCE = "clone Sakshi113/MMAU, fetch the recordings its README links to,"
@@ -86,23 +86,25 @@ class Mmau(StringMatched):
         return absent(self.dataset, self.audio_root if audio else None, _SOURCE)
 
     def samples(self) -> Iterator[Sample]:
-        """Items in the order of the file."""
+        """Items in the order of the file; a bad row is an item with a fault."""
         self._faults.clear()
-        for where, row in read_items(self.dataset):
-            choices, target = self.choices(row, where)
-            path = text_of(row, "audio_id", where)
-            yield Sample(
-                text_of(row, "id", where),
-                (self.clip(path),),
-                text_of(row, "question", where),
-                choices,
-                target,
-                path,
-                {
-                    "task": plain(row.get("task")),
-                    "difficulty": plain(row.get("difficulty")),
-                    "category": plain(row.get("category")),
-                    "sub_category": plain(row.get("sub-category")),
-                    "source_dataset": plain(row.get("dataset")),
-                },
-            )
+        return read_samples(self.dataset, self._sample)
+
+    def _sample(self, index: int, where: str, row: dict[str, Any]) -> Sample:
+        choices, target = self.choices(row, where)
+        path = text_of(row, "audio_id", where)
+        return Sample(
+            text_of(row, "id", where),
+            (self.clip(path),),
+            text_of(row, "question", where),
+            choices,
+            target,
+            path,
+            {
+                "task": plain(row.get("task")),
+                "difficulty": plain(row.get("difficulty")),
+                "category": plain(row.get("category")),
+                "sub_category": plain(row.get("sub-category")),
+                "source_dataset": plain(row.get("dataset")),
+            },
+        )

@@ -1,7 +1,7 @@
 """MMAU-Pro: closed questions, open questions and instructions, over all kinds of audio.
 
 Kumar et al. (2025), arXiv 2508.13992. Layout: `test.parquet`, and the recordings that its
-`audio_path` names. Rows that cannot be scored are left out and listed, never dropped in silence.
+`audio_path` names. Rows that the published evaluator drops in silence are left out and listed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lalm_bench import prompts
 from lalm_bench.errors import ConfigError
@@ -17,9 +17,9 @@ from lalm_bench.metrics import closed_match, instructions
 from lalm_bench.metrics.mmau_pro import INSTRUCTION, KINDS, summarise
 from lalm_bench.parsing.compat.mmau import string_match
 from lalm_bench.parsing.open_verdict import CRITERIA, open_verdict, published_open_verdict
-from lalm_bench.tasks.mmau_pro_items import fault, kind_of, to_sample
+from lalm_bench.tasks.mmau_pro_items import kind_of, left_out, to_sample
 from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.tasks.published_items import absent, plain, read_items, text_of
+from lalm_bench.tasks.published_items import absent, plain, read_items, read_samples, text_of
 from lalm_bench.types import (
     Generation,
     Json,
@@ -70,7 +70,7 @@ class MmauPro(MultipleChoice):
         self.groups = tuple(dict.fromkeys((*self.groups, "kind", "rule")))
         self._left_out: dict[str, list[Json]] = {}
         self._said: dict[str, str] = {}
-        self._loaded: closed_match.Encoder | None = None
+        self._loaded: closed_match.Remembered | None = None
 
     def missing(self, audio: bool) -> list[str]:
         """The questions, the recordings when the model hears, and what else is named."""
@@ -83,26 +83,28 @@ class MmauPro(MultipleChoice):
         return [Path(path) for path in (self.dataset, self.verdicts) if path]
 
     def report(self) -> dict[str, Json]:
-        """Ids of the rows that cannot be scored, by reason."""
+        """Ids of the rows that the published evaluator drops too, by reason."""
         return {"left_out": dict(self._left_out)}
 
     def samples(self) -> Iterator[Sample]:
-        """Items in the order of the file."""
+        """Items in the order of the file; a bad row is an item with a fault."""
         self._left_out.clear()
         if self.verdicts:
             self._said = {
                 text_of(row, "id", where): text_of(row, "verdict", where)
                 for where, row in read_items(self.verdicts)
             }
-        for index, (where, row) in enumerate(read_items(self.dataset)):
-            kind = kind_of(row, where)
-            if self.part not in ("all", kind):
-                continue
-            identity = plain(row.get("id")) or f"mmau_pro_{index}"
-            if reason := fault(row, kind, where):
-                self._left_out.setdefault(reason, []).append(identity)
-                continue
-            yield to_sample(row, kind, identity, self.audio_root, self._columns, where)
+        return read_samples(self.dataset, self._sample)
+
+    def _sample(self, index: int, where: str, row: dict[str, Any]) -> Sample | None:
+        kind = kind_of(row, where)
+        if self.part not in ("all", kind):
+            return None
+        identity = plain(row.get("id")) or f"mmau_pro_{index}"
+        if reason := left_out(row, kind):
+            self._left_out.setdefault(reason, []).append(identity)
+            return None
+        return to_sample(row, kind, identity, self.audio_root, self._columns, where)
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
         """Closed items with their options; the others as their bare question."""
@@ -110,6 +112,18 @@ class MmauPro(MultipleChoice):
             return super().requests(sample, generation)
         messages = (prompts.user_turn(sample, sample.question),)
         return [Request(sample.id, messages, question=sample.question, generation=generation)]
+
+    def prepare(self, answered: Sequence[tuple[Sample, Sequence[Response]]]) -> None:
+        """Encode, many at once, what the text alone leaves open."""
+        encoder = self._encoder()
+        if encoder is None:
+            return
+        texts: list[str] = []
+        for sample, responses in answered:
+            for response in responses if sample.choices else ():
+                if closed_match.match(response.text, sample.choices).stage is None:
+                    texts += [response.text, *(choice.text for choice in sample.choices)]
+        encoder.learn(texts)
 
     def score(self, sample: Sample, responses: Sequence[Response]) -> list[Score]:
         """Closed: a label. Instructions: followed or broken. Open: the verdict, if there is one."""
@@ -136,7 +150,7 @@ class MmauPro(MultipleChoice):
 
     def metrics(self, decisions: pd.DataFrame) -> Metrics:
         """Closed accuracy, instructions followed, open scores, and their weighted mean."""
-        from lalm_bench.metrics import option_order
+        from lalm_bench.metrics import option_order, reasoning
 
         encoder = Path(self.encoder).name if self.encoder else None
         metrics = summarise(decisions, self._columns, encoder)
@@ -144,6 +158,8 @@ class MmauPro(MultipleChoice):
             closed = decisions[decisions["n_options"] > 0]
             if len(closed):
                 option_order.add(metrics, closed)
+        if (self.protocol or self.recover) and len(decisions):
+            reasoning.add(metrics, decisions[decisions["n_options"] > 0])
         metrics.values["n_left_out"] = sum(map(len, self._left_out.values()))
         return metrics
 
@@ -152,6 +168,7 @@ class MmauPro(MultipleChoice):
         values |= {f"correct[{name}]": _UNKNOWN for name in self.compare_parsers}
         if self.options != "fixed":
             values |= {"position": _UNKNOWN, "target_position": _UNKNOWN}
+        values |= dict.fromkeys(self.reading_values, _UNKNOWN)
         if sample.meta["kind"] == INSTRUCTION:
             rule = instructions.find(str(sample.meta["rule"]))
             kept = rule is not None and instructions.followed(
@@ -179,9 +196,9 @@ class MmauPro(MultipleChoice):
     def _match_name(self) -> str:
         return f"correct[closed_match:{Path(self.encoder or '').name}]"
 
-    def _encoder(self) -> closed_match.Encoder | None:
+    def _encoder(self) -> closed_match.Remembered | None:
         if self.encoder and self._loaded is None:
             from lalm_bench.metrics.captions.encoder import SentenceEncoder
 
-            self._loaded = SentenceEncoder(Path(self.encoder))
+            self._loaded = closed_match.Remembered(SentenceEncoder(Path(self.encoder)))
         return self._loaded

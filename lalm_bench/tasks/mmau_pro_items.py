@@ -1,4 +1,4 @@
-"""From a row of MMAU-Pro's table to an item, or the reason why it cannot be one."""
+"""From a row of MMAU-Pro's table to an item."""
 
 from __future__ import annotations
 
@@ -22,23 +22,11 @@ def kind_of(row: Mapping[str, Any], where: str) -> str:
     return _OWN_NAMES.get(category, CLOSED)
 
 
-def fault(row: Mapping[str, Any], kind: str, where: str) -> str | None:
-    """Why the row cannot be scored; None when it can."""
-    if kind == CLOSED:
-        choices = row.get("choices")
-        if not isinstance(choices, list) or len(choices) < 2:
-            return "closed question with fewer than two choices"
-        try:
-            lettered(choices, row.get("answer"), where)
-        except DataError:
-            return "the answer is none of the choices"
-    if kind == INSTRUCTION:
-        name = row.get("task_identifier")
-        rule = instructions.find(str(name))
-        if rule is None:
-            return f"unknown instruction {name!r}"
-        if absent := instructions.lacking(rule, arguments(row)):
-            return f"instruction {rule.name} without {', '.join(absent)}"
+def left_out(row: Mapping[str, Any], kind: str) -> str | None:
+    """Why the published evaluator leaves the row out; None when it does not."""
+    choices = row.get("choices")
+    if kind == CLOSED and (not isinstance(choices, list) or len(choices) < 2):
+        return "closed question with fewer than two choices"
     return None
 
 
@@ -50,7 +38,7 @@ def to_sample(
     columns: Sequence[str],
     where: str,
 ) -> Sample:
-    """A row without fault as an item; items on the same recordings form a cluster.
+    """A row as an item; items on the same recordings form a cluster.
 
     Parameters
     ----------
@@ -66,7 +54,8 @@ def to_sample(
     Raises
     ------
     DataError
-        The question, or the path of the recording, is absent.
+        The question or the path of the recording is absent, the answer is none of the choices, or
+        the instruction is unknown or lacks an argument.
     """
     choices: tuple[Choice, ...] = ()
     target = plain(row.get("answer"))
@@ -74,9 +63,16 @@ def to_sample(
     if kind == CLOSED:
         choices, target = lettered(row["choices"], row.get("answer"), where)
     elif kind == INSTRUCTION:
-        rule = instructions.find(str(row["task_identifier"]))
-        target, meta["rule"] = "followed", rule and rule.name
-        meta["arguments"] = arguments(row)
+        name, given = row.get("task_identifier"), arguments(row)
+        rule = instructions.find(str(name))
+        if rule is None:
+            raise DataError(f"{where}: unknown instruction {name!r}; mend or drop the row")
+        if absent := instructions.lacking(rule, given):
+            missing = ", ".join(absent)
+            raise DataError(
+                f"{where}: instruction {rule.name} without {missing}; mend or drop the row"
+            )
+        target, meta["rule"], meta["arguments"] = "followed", rule.name, given
     meta |= {name: plain(row.get(name)) for name in columns if name not in meta}
     paths = _paths(row, where)
     return Sample(

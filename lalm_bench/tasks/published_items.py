@@ -3,40 +3,72 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lalm_bench import prompts
 from lalm_bench.errors import DataError, one_line
-from lalm_bench.types import Choice
+from lalm_bench.tasks.bad_rows import bad_row
+from lalm_bench.types import Choice, Sample
+
+Row = dict[str, Any]
 
 
-def read_items(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
-    """Every object of a file, with where it stands.
+def read_items(path: str | Path) -> list[tuple[str, Row]]:
+    """Every object of a file, with where it stands ("FILE item 3 ('its id')").
 
     Parameters
     ----------
     path : path
         .json (a list of objects), .jsonl, or .parquet.
 
-    Returns
-    -------
-    list of (str, dict)
-        "FILE item 3 ('its id')", and the object.
+    Raises
+    ------
+    DataError
+        The file cannot be read, or holds something else.
+    """
+    placed = [(_where(path, n, row), row) for n, row in enumerate(_rows(Path(path)), 1)]
+    return [(where, _object(row, where)) for where, row in placed]
+
+
+def read_samples(
+    path: str | Path, make: Callable[[int, str, Row], Sample | None]
+) -> Iterator[Sample]:
+    """What `make` makes of each row; a row that it refuses is an item with a fault.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_items`.
+    make : callable
+        (place in the file from 0, where it stands, row) -> item, or None to leave the row out;
+        DataError for a bad one.
 
     Raises
     ------
     DataError
         The file cannot be read, or holds something else.
     """
-    path = Path(path)
+    for index, row in enumerate(_rows(Path(path))):
+        where = _where(path, index + 1, row)
+        try:
+            sample = make(index, where, _object(row, where))
+        except DataError as error:
+            named = plain(row.get("id")) if isinstance(row, dict) else None
+            sample = bad_row(named or f"item {index + 1}", error)
+        if sample is not None:
+            yield sample
+
+
+def _rows(path: Path) -> list[Any]:
+    """Rows as they are; of JSON lines, text that is no JSON is a row of its own."""
     try:
         if path.suffix == ".parquet":
             rows: list[Any] = _parquet(path)
         elif path.suffix == ".jsonl":
             with open(path, encoding="utf-8-sig") as file:
-                rows = [json.loads(line) for line in file if line.strip()]
+                rows = [_line(line) for line in file if line.strip()]
         else:
             rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -47,12 +79,25 @@ def read_items(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
         ) from error
     if not isinstance(rows, list) or not rows:
         raise DataError(f"{path}: holds no list of items; fetch the published file again")
-    items = []
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise DataError(f"{path} item {number}: not an object; fetch the published file again")
-        items.append((f"{path} item {number} ({row.get('id')!r})", row))
-    return items
+    return rows
+
+
+def _line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return line
+
+
+def _object(row: Any, where: str) -> Row:
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: not a JSON object; mend it or fetch the published file again")
+    return row
+
+
+def _where(path: str | Path, number: int, row: Any) -> str:
+    name = f" ({row.get('id')!r})" if isinstance(row, dict) else ""
+    return f"{path} item {number}{name}"
 
 
 def text_of(row: Mapping[str, Any], name: str, where: str) -> str:
@@ -67,6 +112,11 @@ def text_of(row: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{where}: {name!r} must be a text, not {value!r}; mend or drop the item")
     return value.strip()
+
+
+def fact(value: Any) -> str | int | float | None:
+    """A number or text to group by as it is; what cannot be one, such as a list, as text."""
+    return value if isinstance(value, str | int | float) and value == value else plain(value)
 
 
 def plain(value: Any) -> str | None:
@@ -88,7 +138,9 @@ def lettered(texts: Any, answer: Any, where: str) -> tuple[tuple[Choice, ...], s
     DataError
         `texts` is no list of texts or numbers, or none of them is the answer.
     """
-    if not isinstance(texts, list) or not all(isinstance(t, str | int | float) for t in texts):
+    if not isinstance(texts, list) or not all(
+        isinstance(t, str | int | float) and t == t for t in texts
+    ):
         raise DataError(f"{where}: choices must be a list of texts; mend or drop the item")
     kept = [text for text in (str(t).strip() for t in texts) if text]
     choices = tuple([Choice(prompts.letter(i), text) for i, text in enumerate(kept)])

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from lalm_bench.errors import DataError
+from lalm_bench.tasks.bad_rows import bad_row
 from lalm_bench.tasks.multiple_choice import MultipleChoice
+from lalm_bench.tasks.published_items import fact
 from lalm_bench.types import AudioRef, Choice, Sample
 
 DEFAULT_TASK_ID = "MCQ-ORDER"
@@ -55,32 +57,48 @@ def read_records(path: str | Path) -> list[Record]:
         The file cannot be read or holds no question; a line breaks the contract, repeats an id or
         has another task id than the first. Names file, line, id where known, and the remedy.
     """
-    records: list[Record] = []
-    seen: dict[str, int] = {}
-    for number, line in _lines(path):
-        where = f"{path} line {number}"
-        try:
-            raw = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{where}: not JSON ({error.msg}, column {error.colno}); mend or delete the line"
-            ) from error
-        record = parse_record(raw, where)
-        if record.id in seen:
-            raise DataError(
-                f"{where}: id {record.id!r} stands in line {seen[record.id]} already; "
-                "rename or delete one"
-            )
-        if records and record.task_id != records[0].task_id:
-            raise DataError(
-                f"{where}: {record.id!r} has task_id {record.task_id!r}, the file began with "
-                f"{records[0].task_id!r}; split the file by task_id"
-            )
-        seen[record.id] = number
+    records = []
+    for _, record in read_lines(path):
+        if isinstance(record, DataError):
+            raise record
         records.append(record)
-    if not records:
-        raise DataError(f"{path}: holds no question; build it again or set task.dataset")
     return records
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[str, Record | DataError]]:
+    """Every line of a file: its id (or "line 3"), and its question or what is wrong with it.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read or holds no question, repeats an id, or mixes task ids.
+    """
+    seen: dict[str, int] = {}
+    task_id = None
+    for number, line in _lines(path):
+        where, name = f"{path} line {number}", f"line {number}"
+        record: Record | DataError
+        try:
+            raw = _decoded(line, where)
+            name = _name(raw) or name
+            record = parse_record(raw, where)
+        except DataError as error:
+            record = error
+        if name in seen:
+            raise DataError(
+                f"{where}: id {name!r} stands in line {seen[name]} already; rename or delete one"
+            )
+        seen[name] = number
+        if isinstance(record, Record):
+            task_id = task_id or record.task_id
+            if record.task_id != task_id:
+                raise DataError(
+                    f"{where}: {name!r} has task_id {record.task_id!r}, the file began with "
+                    f"{task_id!r}; split the file by task_id"
+                )
+        yield name, record
+    if not seen:
+        raise DataError(f"{path}: holds no question; build it again or set task.dataset")
 
 
 def parse_record(raw: Any, where: str) -> Record:
@@ -153,7 +171,7 @@ def to_sample(record: Record, audio_root: str | Path, groups: Sequence[str] = ()
                 f"{record.id}: no field {name!r} to group by; it has {', '.join(record.raw)}; "
                 "mend task.groups"
             )
-        meta.setdefault(name, record.raw.get(name))
+        meta.setdefault(name, fact(record.raw.get(name)))
     return Sample(
         record.id,
         (AudioRef(os.path.join(audio_root, record.audio_filename)),),
@@ -222,8 +240,16 @@ class RecordedMCQ(MultipleChoice):
         return [Path(self.dataset)]
 
     def samples(self) -> list[Sample]:
-        """Questions in the order of the file."""
-        return [to_sample(r, self.audio_root, self.groups) for r in read_records(self.dataset)]
+        """Questions in the order of the file; a bad line is an item with a fault."""
+        items = []
+        for name, record in read_lines(self.dataset):
+            try:
+                if isinstance(record, DataError):
+                    raise record
+                items.append(to_sample(record, self.audio_root, self.groups))
+            except DataError as error:
+                items.append(bad_row(name, error))
+        return items
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -238,6 +264,20 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); set task.dataset to a question file"
         ) from error
+
+
+def _decoded(line: str, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}: not JSON ({error.msg}, column {error.colno}); mend or delete the line"
+        ) from error
+
+
+def _name(raw: Any) -> str | None:
+    name = raw.get("id") if isinstance(raw, dict) else None
+    return name if isinstance(name, str) and name.strip() else None
 
 
 def _option(raw: Any, where: str) -> Option:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lalm_bench.errors import ConfigError, DataError
+from lalm_bench.tasks.bad_rows import bad_row, demand_whole
 from lalm_bench.tasks.multiple_choice import MultipleChoice
 from lalm_bench.types import AudioRef, Choice, Json, Metrics, Sample
 
@@ -73,33 +74,40 @@ class Sakura(MultipleChoice):
         ]
 
     def samples(self) -> Iterator[Sample]:
-        """Items by track, clip (sorted by name) and hop."""
+        """Items by track, clip (sorted by name) and hop; a bad row is an item with a fault."""
         for track, table in zip(self._tracks, self.inputs(), strict=True):
-            rows = sorted(_rows(table), key=lambda row: row[1].get("file") or "")
+            # Rows without a file name come last, so that they move no index.
+            rows = sorted(_rows(table, self._hops), key=lambda row: row[1]["file"] or "\U0010ffff")
             for index, (number, row) in enumerate(rows):
+                file = row["file"]
+                name = Path(file).stem if file else f"line {number}"
+                if self.ids == "index" and file:
+                    name = str(index)
                 for hop in self._hops:
-                    yield self._sample(table, number, index, track, hop, row)
+                    identity = f"sakura_{track.lower()}_{name}_{hop}"
+                    where = f"{table} row {number} ({file}, {hop} hop)"
+                    try:
+                        yield self._sample(table, where, identity, track, hop, row)
+                    except DataError as error:
+                        yield bad_row(identity, error)
 
     def _sample(
-        self, table: Path, number: int, index: int, track: str, hop: str, row: dict[str, str]
+        self, table: Path, where: str, identity: str, track: str, hop: str, row: dict[str, str]
     ) -> Sample:
-        where = f"{table} row {number}"
-        try:
-            file, instruction = row["file"], row[f"{hop}_instruction"]
-            answer, attribute = row[f"{hop}_answer"], row["attribute_label"]
-        except KeyError as error:
-            raise DataError(f"{where}: no column {error}; restore the published table") from None
-        question, choices = split_options(instruction or "")
-        found = _OPTION.fullmatch((answer or "").strip())
+        demand_whole(row, where)
+        file, instruction = row["file"], row[f"{hop}_instruction"]
+        answer, attribute = row[f"{hop}_answer"], row["attribute_label"]
+        if not file:
+            raise DataError(f"{where}: no file name; mend or drop the row")
+        question, choices = split_options(instruction)
+        found = _OPTION.fullmatch(answer.strip())
         target = Choice(*found.groups()) if found else None
-        if not file or target not in choices:
+        if target not in choices:
             raise DataError(
-                f"{where} ({file}, {hop} hop): the answer {answer!r} is none of its options; "
-                "mend or drop the row"
+                f"{where}: the answer {answer!r} is none of its options; mend or drop the row"
             )
-        name = str(index) if self.ids == "index" else Path(file).stem
         return Sample(
-            f"sakura_{track.lower()}_{name}_{hop}",
+            identity,
             (AudioRef(str(table.parent / "audio" / file)),),
             question,
             choices,
@@ -165,11 +173,15 @@ def _pick(name: str, wanted: str, known: tuple[str, ...], every: str) -> tuple[s
     return (wanted,)
 
 
-def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows with the line they end in."""
+def _rows(table: Path, hops: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Rows with the line they end in; DataError when the file is no table with all columns."""
+    parts = [f"{hop}_{part}" for hop in hops for part in ("instruction", "answer")]
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
+            for name in ("file", "attribute_label", *parts):
+                if name not in (reader.fieldnames or ()):
+                    raise DataError(f"{table}: no column {name!r}; restore the published table")
             return [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
         raise DataError(f"{table}: not UTF-8 ({error.reason}); save the table as UTF-8") from error

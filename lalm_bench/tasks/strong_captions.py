@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lalm_bench.errors import DataError
+from lalm_bench.tasks.bad_rows import bad_row
 from lalm_bench.tasks.multiple_choice import MultipleChoice
-from lalm_bench.tasks.order.timeline import Row, read_annotations
+from lalm_bench.tasks.order.timeline import Row, read_annotations, row_fault
 from lalm_bench.tasks.records import parse_record, to_sample
 from lalm_bench.types import AudioRef, Clip, Json, Sample
 
@@ -31,6 +32,9 @@ class Source(Protocol):
 
     def rows(self) -> list[Row]:
         """(file name, text, onset, offset), the latter two in seconds as text."""
+
+    def bad_rows(self) -> list[Sample]:
+        """An item with a fault for each row that places no sound; its cluster is the recording."""
 
     def clip(self, name: str) -> Clip:
         """The recording of that file name."""
@@ -84,7 +88,18 @@ class StrongCaptions:
 
     def rows(self) -> list[Row]:
         """Cells of the table; DataError when it cannot be read or lacks a column."""
-        return read_annotations(self.annotations)
+        return [row for _, row in read_annotations(self.annotations)]
+
+    def bad_rows(self) -> list[Sample]:
+        """Rows without a file name, a text or a span."""
+        found = []
+        for line, row in read_annotations(self.annotations):
+            if any(map(str.strip, row)) and (fault := row_fault(row)):
+                name = row[0].strip()
+                where = f"{self.annotations} line {line} ({name})"
+                error = DataError(f"{where}: {fault}; mend or drop the row")
+                found.append(replace(bad_row(f"{name} line {line}".strip(), error), cluster=name))
+        return found
 
     def clip(self, name: str) -> Clip:
         """The file of that name."""
@@ -123,15 +138,23 @@ class TimelineMCQ(MultipleChoice):
         raise TypeError(f"{type(self).__name__} must bring rules")
 
     def samples(self) -> list[Sample]:
-        """Questions in the order of the rules.
+        """Questions in the order of the rules, then bad rows, which are items with a fault.
+
+        Published rules (`compat`) drop bad rows and ask about their recordings all the same.
 
         Raises
         ------
         DataError
             The source cannot be read, or gives no question.
         """
-        records, self._report = demand_questions(self.source, self)
-        return [self._sample(record) for record in records]
+        rows: list[Row] = self.source.rows()
+        bad: list[Sample] = []
+        if not getattr(self, "compat", False):
+            rows, bad = whole_recordings(self.source)
+        if bad and not rows:
+            return bad
+        records, self._report = demand_questions(self.source, self, rows)
+        return [*map(self._sample, records), *bad]
 
     def _sample(self, record: dict[str, Any]) -> Sample:
         parsed = parse_record(record, str(self.source))
@@ -144,9 +167,22 @@ class TimelineMCQ(MultipleChoice):
         return self._report
 
 
-def demand_questions(source: Source, rules: Rules) -> tuple[list[dict[str, Any]], dict[str, Json]]:
-    """What the rules make of the source; DataError when that is nothing."""
-    records, report = rules.build(source.rows())
+def whole_recordings(source: Source) -> tuple[list[Row], list[Sample]]:
+    """Rows of the recordings without a bad row, and the bad rows.
+
+    A sound that stands somewhere, but nobody knows where, may be what a question about its
+    recording asks for.
+    """
+    bad = source.bad_rows()
+    spoilt = {sample.cluster for sample in bad}
+    return [row for row in source.rows() if row[0].strip() not in spoilt], bad
+
+
+def demand_questions(
+    source: Source, rules: Rules, rows: Iterable[Row]
+) -> tuple[list[dict[str, Any]], dict[str, Json]]:
+    """What the rules make of the rows of a source; DataError when that is nothing."""
+    records, report = rules.build(rows)
     if not records:
         raise DataError(
             f"{source}: 0 questions ({account(report)}); loosen the filters or give a table with "

@@ -10,9 +10,11 @@ from tests.conftest import ROOT, environment
 
 @pytest.fixture
 def tool(tmp_path):
-    def call(*words, check=None, env=None):
+    def call(*words, check=None, env=None, max_file_kb=None):
+        # A file that may not grow meets the same error path as a full disk.
+        shell = ["bash", "-c", f'ulimit -f {max_file_kb}; exec "$@"', "bash"] if max_file_kb else []
         done = subprocess.run(
-            [sys.executable, "-m", "lalm_bench.data", *map(str, words)],
+            [*shell, sys.executable, "-m", "lalm_bench.data", *map(str, words)],
             capture_output=True,
             text=True,
             cwd=tmp_path,

@@ -33,7 +33,7 @@ def test_whole_data_has_nothing_but_its_size_to_report(tmp_path):
     assert facts["hours"] == round(4 * 240 / 3600, 3)
     _, findings = found("gtzan", tmp_path)
     (size,) = findings.values()
-    assert size.examples == ("4 here, 120 published",)
+    assert size.places == ("4 here, 120 published",)
     assert size.severity == "warning"
 
 
@@ -55,8 +55,8 @@ def test_all_bad_rows_are_named_at_once(tmp_path):
     facts, findings = found("gtzan", tmp_path)
     bad = findings["bad row"]
     assert bad.count == 2
-    assert "gtzan_0" in bad.examples[0]
-    assert "gtzan_2" in bad.examples[1]
+    assert "gtzan_0" in bad.places[0]
+    assert "gtzan_2" in bad.places[1]
     assert facts["items"] == 2, "the others were checked all the same"
     assert failed(findings.values())
 
@@ -69,9 +69,9 @@ def test_ids_options_and_items_that_repeat(tmp_path):
     content.append({**content[3], "uniq_id": "again"})
     (tmp_path / TABLE).write_text(json.dumps(content))
     _, findings = found("gtzan", tmp_path)
-    assert findings["id twice"].examples == ("gtzan_0",)
-    assert findings["two options with one text"].examples == ("gtzan_2",)
-    assert findings["an item twice under several ids"].examples == ("gtzan_3 = again",)
+    assert findings["id twice"].places == ("gtzan_0",)
+    assert findings["two options with one text"].places == ("gtzan_2",)
+    assert findings["an item twice under several ids"].places == ("gtzan_3 = again",)
 
 
 def test_every_fault_of_recordings(tmp_path):
@@ -91,15 +91,15 @@ def test_every_fault_of_recordings(tmp_path):
     ids = {row["audio_path"]: str(row["id"]) for row in rows}
     first = [ids[name] for name in names]
     _, findings = found("race", tmp_path, decode=True)
-    assert first[0] in findings["no recording"].examples
+    assert first[0] in findings["no recording"].places
     unreadable = findings["unreadable recording"]
     assert unreadable.count == 2
-    assert {e.split(":")[0] for e in unreadable.examples} == {first[1], first[2]}
-    assert first[3] in findings["digital silence"].examples
-    assert first[4] in findings["samples that are no numbers"].examples
-    assert any(first[5] in e for e in findings["one recording under several names"].examples)
+    assert {e.split(":")[0] for e in unreadable.places} == {first[1], first[2]}
+    assert first[3] in findings["digital silence"].places
+    assert first[4] in findings["samples that are no numbers"].places
+    assert any(first[5] in e for e in findings["one recording under several names"].places)
     assert findings["recordings differ in sampling rate"].severity == "warning"
-    assert first[7] in findings["shorter than 90 s"].examples
+    assert first[7] in findings["shorter than 90 s"].places
     _, findings = found("race", tmp_path, audio=False)
     assert set(findings) <= {"shorter than 90 s", "another number of items than published"}
 
@@ -148,3 +148,38 @@ def test_the_command(tool, tmp_path):
 def test_an_override_needs_a_value():
     with pytest.raises(ConfigError, match="write key=value"):
         compose_task("gtzan", ["task.root"])
+
+
+def test_a_transfer_that_broke_off_in_a_wav(tmp_path):
+    """The decoder plays a WAV as far as it goes; one from a pipe never says how far that is."""
+    layouts.race(tmp_path, n=4)
+    audio = sorted((tmp_path / "race_audio").rglob("*.wav"))
+    whole = audio[0].read_bytes()
+    audio[0].write_bytes(whole[: len(whole) * 2 // 3])
+    piped = bytearray(audio[1].read_bytes())
+    size = piped.index(b"data") + 4
+    piped[size : size + 4] = b"\xff" * 4
+    audio[1].write_bytes(piped)
+    _, findings = found("race", tmp_path, "task.published_items=4")
+    assert findings["shorter than its header says"].count == 1
+    assert findings["shorter than its header says"].severity == "warning"
+
+
+def test_the_rates_that_differ_are_those_of_the_few(tmp_path):
+    layouts.race(tmp_path, n=4)
+    audio = sorted((tmp_path / "race_audio").rglob("*.wav"))
+    soundfile.write(audio[1], np.full((95 * 8000, 8), 0.1), 8000)
+    _, findings = found("race", tmp_path, "task.published_items=4")
+    (place,) = findings["recordings differ in sampling rate"].places
+    assert place.endswith(": 8000 Hz, most have 1000 Hz")
+
+
+def test_the_table_shows_three_places_and_the_json_all(tool, tmp_path):
+    layouts.race(tmp_path / "d", n=8)
+    for path in (tmp_path / "d" / "race_audio").rglob("*.wav"):
+        path.unlink()
+    done = tool("check", "race", f"task.root={tmp_path / 'd'}", "--json", "all.json", check=1)
+    assert "and 5 more: see --json" in done.stdout
+    written = json.loads((tmp_path / "all.json").read_text())["findings"]
+    (absent,) = [f for f in written if f["what"] == "no recording"]
+    assert absent["count"] == len(absent["places"]) == 8

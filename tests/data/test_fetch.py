@@ -3,6 +3,9 @@
 import hashlib
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -11,6 +14,7 @@ import pytest
 
 from lalm_bench.data.fetch import source
 from lalm_bench.errors import ConfigError
+from tests.conftest import ROOT, environment
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "someone/long_audio"
@@ -30,6 +34,7 @@ class Hub(ThreadingHTTPServer):
         }
         self.card = {"license": "cc-by-nc-4.0"}
         self.gated, self.listed, self.cut, self.gets = False, {}, None, []
+        self.pause, self.paused, self.go_on = 0, threading.Event(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def info(self):
@@ -108,6 +113,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body and self.command == "GET":
             cut = self.server.cut
+            if self.server.pause and len(content) > 100_000:
+                self.wfile.write(content[:1000])
+                self.server.paused.set()
+                self.server.go_on.wait(self.server.pause)
+                self.close_connection = True
+                return
             if cut and len(content) > cut:
                 self.wfile.write(content[:cut])
                 self.close_connection = True
@@ -141,9 +152,10 @@ def fetch(hub, tool, tmp_path):
         "no_proxy": "127.0.0.1",
     }
 
-    def call(*words, check=None, **more):
-        return tool("fetch", *words, check=check, env=env | more)
+    def call(*words, check=None, max_file_kb=None, **more):
+        return tool("fetch", *words, check=check, env=env | more, max_file_kb=max_file_kb)
 
+    call.env = env
     return call
 
 
@@ -151,7 +163,7 @@ def test_licence_first_then_all_files_at_one_commit(fetch, hub, tmp_path):
     done = fetch(REPO, tmp_path / "d", "--dry-run", check=0)
     assert "cc-by-nc-4.0" in done.stdout
     assert COMMIT in done.stdout
-    assert "3 files" in done.stdout
+    assert "3 files, 307.2 kB" in done.stdout
     assert not (tmp_path / "d").exists()
     assert hub.gets == []
     done = fetch(REPO, tmp_path / "d", check=0)
@@ -187,6 +199,48 @@ def test_a_part_only(fetch, hub, tmp_path):
     assert "no file matches" in fetch(REPO, tmp_path / "e", "--include", "*.mp3", check=2).stderr
 
 
+def test_names_that_read_like_patterns_are_names(fetch, hub, tmp_path):
+    hub.files |= {"a[1].wav": b"12" * 10, "what?*.csv": b"x"}
+    fetch(REPO, tmp_path / "d", check=0)
+    assert (tmp_path / "d" / "a[1].wav").read_bytes() == b"12" * 10
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt"])
+def test_files_that_would_leave_the_folder_are_refused_before_anything_comes(
+    fetch, hub, tmp_path, name
+):
+    hub.files[name] = b"evil"
+    done = fetch(REPO, tmp_path / "d", check=2)
+    assert "would land outside" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert hub.gets == []
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_disk_that_is_full_says_so(fetch, hub, tmp_path):
+    done = fetch(REPO, tmp_path / "d", check=2, max_file_kb=100)
+    assert "make room" in done.stderr.splitlines()[-1]
+    fetch(REPO, tmp_path / "d", check=0)
+    assert (tmp_path / "d" / "race" / "a.wav").read_bytes() == hub.files["race/a.wav"]
+
+
+def test_an_interrupt_does_not_wait_for_the_file(fetch, hub, tmp_path):
+    hub.pause = 30
+    words = [sys.executable, "-m", "lalm_bench.data", "fetch", REPO, str(tmp_path / "d")]
+    child = subprocess.Popen(
+        words, env=environment(ROOT) | fetch.env, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert hub.paused.wait(60)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=10)
+    assert child.returncode == 130
+    assert said.splitlines()[-1] == "stopped; the same command continues"
+    hub.pause = 0
+    hub.go_on.set()
+    fetch(REPO, tmp_path / "d", check=0)
+    assert (tmp_path / "d" / "race" / "a.wav").read_bytes() == hub.files["race/a.wav"]
+
+
 def test_what_differs_from_the_list_is_refused(fetch, hub, tmp_path):
     content = hub.files["race/a.wav"]
     hub.listed["race/a.wav"] = content[:-1] + b"x"
@@ -202,6 +256,9 @@ def test_refusals_say_what_to_do(fetch, hub, tmp_path):
     done = fetch(REPO, tmp_path / "d", "--revision", "v9", check=2)
     assert "mend --revision" in done.stderr
     assert "mend the name" in fetch("no/body", tmp_path / "d", check=2).stderr
+    assert "write OWNER/NAME" in fetch("no body/x", tmp_path / "d", check=2).stderr
+    done = fetch(REPO, tmp_path / "d", "--skip-audio", check=2)
+    assert f"--skip-audio means nothing to fetch {REPO}" in done.stderr
     assert "HF_HUB_OFFLINE" in fetch(REPO, tmp_path / "d", check=2, HF_HUB_OFFLINE="1").stderr
     done = fetch(REPO, tmp_path / "d", check=2, HF_ENDPOINT="http://127.0.0.1:9")
     assert "the transfer failed" in done.stderr
@@ -217,6 +274,8 @@ def test_a_name_nobody_knows():
 def test_tacos_goes_its_own_way(tool, tmp_path):
     done = tool("fetch", "tacos", tmp_path / "d", "--dry-run", "--skip-audio", check=0)
     assert "CC BY 4.0" in done.stdout
-    assert "5 files, 0.014 GB" in done.stdout
+    assert "5 files, 13.7 MB" in done.stdout
+    done = tool("fetch", "tacos", tmp_path / "d", "--include", "*.csv", check=2)
+    assert "--include means nothing to fetch tacos" in done.stderr, "or 1.6 GB would come"
     done = tool("fetch", "tacos", tmp_path / "d", "--base-url", "http://127.0.0.1:9", check=2)
     assert "cannot reach" in done.stderr

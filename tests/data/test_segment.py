@@ -133,7 +133,41 @@ def test_the_command_makes_what_the_task_reads(tool, tmp_path):
     assert len(task.samples()) == 6
     done = tool(*words, "--max-s", 150, check=2)
     assert "other clips or settings" in done.stderr
-    assert "not empty" in tool(*words[:3], tmp_path / "clips", check=2).stderr
+    assert "lies among the clips" in tool(*words[:3], tmp_path / "clips" / "x", check=2).stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("")
+    assert "not empty" in tool(*words[:3], tmp_path / "other", check=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--rate", "0"), ("--rate", "-5"), ("--min-s", "0"), ("--min-s", "nan"), ("--max-s", "inf")],
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_written(
+    tool, tmp_path, option, value
+):
+    clip(tmp_path / "clips" / "metro" / "metro-paris-1-0-a.wav", 100)
+    words = ("segment", "tau", tmp_path / "clips", tmp_path / "long")
+    done = tool(*words, option, value, check=2)
+    assert done.stderr.count("\n") == 1
+    assert f"{option} {value}: give a number above 0" in done.stderr
+    assert not (tmp_path / "long").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_continues(tool, tmp_path):
+    words = ("segment", "tau", tau(tmp_path / "clips"), tmp_path / "long", "--rate", RATE)
+    done = tool(*words, check=2, max_file_kb=300)
+    assert "make room" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [p.name for p in (tmp_path / "long").rglob("*") if p.is_file()] == ["segment.json"]
+    tool(*words, check=0)
+
+
+def test_what_a_mac_leaves_beside_recordings_is_none(tmp_path):
+    root = tau(tmp_path)
+    (root / "tram" / "._tram-paris-1-0-a.wav").write_bytes(b"Mac OS X")
+    _, facts = scenes_and_genres.plan(COLLECTIONS["tau"], root, 90, 210, seed=42)
+    assert facts["clips"] == 6 * 26
 
 
 def had(root, fakes=60, reals=60):
@@ -165,7 +199,7 @@ def test_half_truth_recordings_hold_what_they_are_called(tmp_path):
     assert again == plan
     _, facts = half_truth.plan(tmp_path / "wav", tmp_path / "labels.txt", 180, 300, 42, 1000.0)
     assert facts["fake"]["recordings"] == 0
-    assert facts["fake"]["without_enough_fake"] >= 2
+    assert facts["fake"]["without enough fake"] >= 2
 
 
 @pytest.mark.parametrize(
@@ -185,6 +219,17 @@ def test_bad_label_lines_are_named(tmp_path, line, said):
     with pytest.raises(DataError, match=said) as error:
         half_truth.plan(tmp_path / "wav", tmp_path / "labels.txt", 180, 300, 42, 1.0)
     assert "line 2" in str(error.value)
+
+
+def test_nothing_is_taken_twice(tmp_path):
+    had(tmp_path, 1, 1)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("real0 0-12-T 1\nreal0.wav 0-12-T 1\n")
+    with pytest.raises(DataError, match="line 2: real0 stands in an earlier line"):
+        half_truth.plan(tmp_path / "wav", labels, 180, 300, 42, 1.0)
+    tones(tmp_path / "wav" / "dev" / "real0.wav", 100, 12)
+    with pytest.raises(DataError, match="has its name"):
+        half_truth.plan(tmp_path / "wav", labels, 180, 300, 42, 1.0)
 
 
 def test_the_half_truth_command(tool, tmp_path):

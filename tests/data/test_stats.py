@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lalm_bench.data.compose import compose_task
-from lalm_bench.data.stats import describe, draw
+from lalm_bench.data.stats import _panels, describe, draw
 from lalm_bench.types import AudioRef, Choice, Sample
 from tests.tasks import audiomarathon_layouts as layouts
 
@@ -59,6 +59,9 @@ def test_the_figure_of_tasks_with_and_without_options(tmp_path, name):
     task, _ = compose_task(name, [f"task.root={tmp_path}"])
     facts = describe(task.samples(), task.groups)
     json.dumps(facts, allow_nan=False)
+    panels = _panels(facts)
+    assert all(panels.values()), "a panel with nothing to show is left out"
+    assert len(panels) == (4 if name == "race" else 1)
     files = draw(facts, "a $title", tmp_path / "f" / name)
     assert [f.suffix for f in files] == [".png", ".svg"]
     assert all(f.stat().st_size > 5000 for f in files)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lalm_bench.metrics.closed_match import Match, match
+from lalm_bench.metrics.closed_match import Match, Remembered, match
 from lalm_bench.types import Choice
 
 CHOICES = (Choice("A", "a dog"), Choice("B", "a big dog"), Choice("C", "rain, hail"))
@@ -58,3 +58,22 @@ def test_equal_choices_are_one():
 def test_texts_that_differ_in_signs_only_are_not_settled_by_their_words():
     signs = (Choice("A", "-5 dB"), Choice("B", "5 dB"))
     assert match("-5 dB", signs) == Match(None, None)
+
+
+def test_a_text_is_encoded_once_and_vectors_stay_the_same():
+    encoder, plain = Counting(), Counting()
+    remembered = Remembered(encoder)
+    remembered.learn(["a dog", "hail", "a dog"])
+    assert encoder.calls == 1
+    texts = ["hail", "a dog", "hail"]
+    assert np.array_equal(remembered.encode(texts), plain.encode(texts))
+    remembered.learn(texts)
+    assert encoder.calls == 1
+    assert np.array_equal(remembered.encode(["new", "hail"]), plain.encode(["new", "hail"]))
+    assert encoder.calls == 2
+
+
+def test_a_full_memory_changes_nothing():
+    remembered, plain = Remembered(Counting(), most=3), Counting()
+    for texts in (["a", "b"], ["b", "c", "d"], ["d", "a", "b"], ["e", "f", "g", "h"]):
+        assert np.array_equal(remembered.encode(texts), plain.encode(texts))

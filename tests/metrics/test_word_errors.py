@@ -1,10 +1,23 @@
 import jiwer
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lalm_bench.metrics import whisper_words
 from lalm_bench.metrics.spelling import american
 from lalm_bench.metrics.word_errors import WordErrors, corpus_wer, normalise, word_errors
+
+# What some rule reads together with its neighbours, and what merely looks like it.
+_PIECES = (
+    'dog Cat a the and an half half. "half hálf half-way one two twenty oh zero first point double '
+    "hundred thousand dollars cents per cent percent minus plus um uh hmm been gone got done he's "
+    "he'd let 's let's don't twon't can 't can't o'clock ma'am i'ma mr. st 5 5. 5.5 $5 ¢7 $ % 5% 0 "
+    "s st nd rd th th' 'tis ' '' - -- . ... , 1,250 10s 1960s (x (y) ) [z] [ ] < > () café ß ’s "
+    "don’t twenty-and-a-half and, a, a. uh-huh um's u.s. x$ $x a% %a ½ ² K Σ colour been-there"
+)
+PIECES = _PIECES.split()
+pieces = st.lists(st.sampled_from(PIECES), max_size=12)
+blanks = st.sampled_from([" ", " ", " ", " ", "  ", "", "\n", "\u00a0", " \t"])
 
 text = st.lists(st.sampled_from(["a", "dog", "ran", "off"]), min_size=1, max_size=8).map(" ".join)
 
@@ -80,3 +93,38 @@ def test_what_has_no_rate_is_refused():
         corpus_wer([""], ["a"])
     with pytest.raises(ValueError, match="1 references but 2"):
         corpus_wer(["a"], ["a", "b"])
+
+
+def ruled(said):
+    """The rules on the whole text, every word of it."""
+    return [american(word) for word in whisper_words._rules()(said).split()]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(PIECES), blanks), max_size=12))
+def test_looking_words_up_gives_what_the_rules_give(parts):
+    said = "".join([piece + blank for piece, blank in parts])
+    assert whisper_words.whisper_words(said) == ruled(said)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60), pieces)
+def test_any_text_gives_what_the_rules_give(strange, known):
+    said = " ".join([strange, *known, strange])
+    assert whisper_words.whisper_words(said) == ruled(said)
+
+
+def test_a_full_memory_changes_nothing(monkeypatch):
+    monkeypatch.setattr(whisper_words, "_MOST_WORDS", 3)
+    said = " ".join(PIECES)
+    assert whisper_words.whisper_words(said) == ruled(said)
+
+
+@given(text, text)
+def test_kinds_of_edits_are_those_of_jiwer(reference, hypothesis):
+    found, theirs = word_errors(reference, hypothesis), jiwer.process_words(reference, hypothesis)
+    assert (found.substitutions, found.deletions, found.insertions) == (
+        theirs.substitutions,
+        theirs.deletions,
+        theirs.insertions,
+    )

@@ -23,6 +23,7 @@ def options(labels, *texts):
 OPTIONS = options("ABCD", "a dog barks", "two beeps", "the audience cheers", "no sound")
 MANY = options("ABCDEFGHIJ", *"klmnopqrst")
 LABELS = [c.label for c in OPTIONS]
+NOTHING = {"empty", "none", "out-of-range", "refusal"}
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,8 @@ def test_tacobelal_rules_for_other_models(text, af3, text_only):
         ("First. The answer is C: cheers", ("C", "punctuated-letter"), "C"),
         ("I think so. It is d", ("D", "single-letter"), None),
         ("Nothing fits. It is a dog", ("A", "single-letter"), "A"),
-        ("No. I think so", (None, "none"), None),
-        ("Out of range: (H)", (None, "none"), None),
+        ("No. I think so", (None, "out-of-range"), None),
+        ("Out of range: (H)", (None, "out-of-range"), None),
         ("", (None, "empty"), None),
     ],
 )
@@ -104,7 +105,7 @@ def test_faithfulness_af3(text, reasoned, direct):
     ("text", "label", "stage"),
     [
         ("<Reasoning>(A)</Reasoning><Conclusion>c</Conclusion>", "C", "tag-letter"),
-        ("<Conclusion>N (not audible)</Conclusion> (A)", None, "none"),
+        ("<Conclusion>N (not audible)</Conclusion> (A)", None, "out-of-range"),
         ("<Conclusion>two beeps</Conclusion> so B", "B", "single-letter"),
         ("A dog, then B", "B", "single-letter"),
         ("(c) and (d)", "C", "parenthesised-letter"),
@@ -178,7 +179,7 @@ def test_audiomarathon(parser, text, label):
 def test_any_text_gives_a_label_of_the_item_or_a_reason(name, text):
     found = getattr(compat, name)(text, OPTIONS)
     assert found.label is None or found.label in LABELS
-    assert (found.label is None) == (found.stage in {"empty", "none"})
+    assert (found.label is None) == (found.stage in NOTHING)
     assert (found.stage == "empty") <= (not text.strip() or "assistant\n" in text)
 
 

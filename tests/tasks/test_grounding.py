@@ -61,11 +61,11 @@ def test_without_recordings_the_words_can_still_be_asked(tmp_path):
 
 def test_bad_input_names_the_recording(tmp_path):
     folder = tacos(tmp_path / "t", ROWS)
-    (folder / "audio" / "c.wav").write_bytes(b"\x89PNG\r\n")
-    with pytest.raises(DataError, match=r"recording 'c\.wav': .*not readable as audio"):
-        task(folder).samples()
     save(folder / "annotations_strong.csv", [("a.wav", "dog", "2", "1")])
-    with pytest.raises(DataError, match=r"0 questions \(.*invalid_time 1"):
+    (bad,) = task(folder).samples()
+    assert "line 2 (a.wav): '2' to '1' is no span" in bad.fault
+    save(folder / "annotations_strong.csv", [("a.wav", "dog", "1", "1.2")])
+    with pytest.raises(DataError, match=r"0 questions \(.*short 1"):
         task(folder).samples()
     with pytest.raises(ConfigError, match=r"task\.max_spans=0"):
         task(folder, max_spans=0)
@@ -133,3 +133,20 @@ def test_the_task_runs_over_tacos(bench, run_folders, tmp_path):
     assert (lost["id"], lost["label"], lost["onset_error_s"]) == (samples[0].id, None, None)
     analysis = json.loads((run / "analysis.json").read_text())
     assert sum(row["n"] for row in analysis["by_n_regions"]) == n
+
+
+def test_a_bad_recording_is_an_error_of_its_items_and_not_the_end_of_the_run(
+    bench, run_folders, tmp_path
+):
+    folder = tacos(tmp_path / "t", ROWS)
+    (folder / "audio" / "c.wav").write_bytes(b"\x89PNG\r\n")
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(
+        "".join(json.dumps({"id": f"a.wav__{i}", "output": "1 to 2"}) + "\n" for i in (0, 1))
+    )
+    model = ("model=predictions", f"model.path={answers}", "tracking=none", "figures=false")
+    done = bench("task=grounding", f"task.source.root={folder}", *model, check=1)
+    assert "c.wav__0" in done.stderr
+    (run,) = run_folders().values()
+    values = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert (values["n"], values["n_errors"]) == (2, 1)

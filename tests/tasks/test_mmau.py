@@ -117,9 +117,11 @@ def test_the_string_match_does_not_depend_on_the_order_of_options(tmp_path):
     ],
 )
 def test_a_bad_item_is_named(tmp_path, change, message):
-    with pytest.raises(DataError, match=message) as error:
-        list(mmau(tmp_path, MMAU, {**MMAU, "id": "u2", **change}).samples())
-    assert "item 2" in str(error.value)
+    good, bad = mmau(tmp_path, MMAU, {**MMAU, "id": "u2", **change}).samples()
+    assert good.fault is None
+    assert message in bad.fault
+    assert "item 2" in bad.fault
+    assert bad.id == ("u2" if "id" not in change else "item 2")
 
 
 def test_files_that_are_no_question_files(tmp_path):

@@ -95,7 +95,7 @@ def test_the_three_kinds_from_either_file(tmp_path, name):
 
 
 def test_rows_that_cannot_be_scored_are_listed(tmp_path):
-    """The original drops some of them in silence and fails others."""
+    """The original drops some of them in silence, which are left out, and fails the others."""
     bad = [
         row("c1"),
         row("b1", choices=["one"]),
@@ -106,13 +106,19 @@ def test_rows_that_cannot_be_scored_are_listed(tmp_path):
         instruction("b6", "Number Words (range)", N1=1.0),
     ]
     task = pro(write(tmp_path / "t.jsonl", bad))
-    assert [s.id for s in task.samples()] == ["c1"]
+    good, *faulty = task.samples()
+    assert (good.id, good.fault) == ("c1", None)
+    expected = {
+        "b3": "the answer 'a wolf' is none of its choices",
+        "b4": "unknown instruction 'Sing'",
+        "b5": "instruction Number Bullets without N;",
+        "b6": "instruction Number Words range without N2;",
+    }
+    assert [s.id for s in faulty] == list(expected)
+    for sample in faulty:
+        assert expected[sample.id] in sample.fault
     assert task.report()["left_out"] == {
         "closed question with fewer than two choices": ["b1", "b2"],
-        "the answer is none of the choices": ["b3"],
-        "unknown instruction 'Sing'": ["b4"],
-        "instruction Number Bullets without N": ["b5"],
-        "instruction Number Words range without N2": ["b6"],
     }
 
 
@@ -142,8 +148,10 @@ def test_arguments_may_be_json_text_and_ids_may_be_absent(tmp_path):
 )
 def test_a_broken_row_is_named(tmp_path, change, message):
     task = pro(write(tmp_path / "t.jsonl", [row("c1"), row("c2") | change]))
-    with pytest.raises(DataError, match=rf"item 2 \('c2'\).*{message}"):
-        list(task.samples())
+    good, bad = task.samples()
+    assert (good.fault, bad.id) == (None, "c2")
+    assert "item 2 ('c2')" in bad.fault
+    assert message in bad.fault
 
 
 def test_what_is_no_table_is_refused(tmp_path):

@@ -113,12 +113,12 @@ def test_task_id(tmp_path, given, kept):
         (option(label="C"), ["share a label", "C, C, AF"]),
         (changed(answer_label="B"), ["answer_label 'B' is none of A, C, AF"]),
         (changed(answer_text="Wind."), ["answer_text 'Wind.'", "option C, 'Rain.'"]),
-        (GOOD, ["'7.mp3__0' stands in line 1 already"]),
+        (changed(id="first"), ["'first' stands in line 1 already"]),
         (changed(id="other", task_id="MCQ-RELATION"), ["split the file by task_id"]),
     ],
 )
 def test_a_bad_line_is_named_on_one_line(tmp_path, bad, words):
-    path = write(tmp_path / "q.jsonl", GOOD, "", bad)
+    path = write(tmp_path / "q.jsonl", changed(id="first"), "", bad)
     with pytest.raises(DataError) as caught:
         read_records(path)
     message = str(caught.value)

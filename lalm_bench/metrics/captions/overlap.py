@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
-from lalm_bench.metrics.captions.cider import Words, ngrams
+from lalm_bench.metrics.captions.cider import Words
 
 _ORDERS = 4
 _BETA = 1.2
@@ -39,13 +41,22 @@ def bleu(pairs: Iterable[tuple[Words, Sequence[Words]]]) -> tuple[float, ...]:
     for candidate, references in pairs:
         length += len(candidate)
         closest += min([(abs(len(r) - len(candidate)), len(r)) for r in references])[1]
-        for n in range(_ORDERS):
-            given = ngrams(candidate, n + 1)
-            if not given:
-                break
-            counts = [ngrams(r, n + 1) for r in references]
-            matched[n] += sum([min(k, max([c[g] for c in counts])) for g, k in given.items()])
+        shared = True
+        for n in range(min(_ORDERS, len(candidate))):
             possible[n] += len(candidate) - n
+            if not shared:  # no run of n words is shared without its first n-1
+                continue
+            given = [*_runs(candidate, n + 1)]
+            theirs = [[*_runs(r, n + 1)] for r in references]
+            hits = len(set(given).intersection(chain(*theirs)))
+            shared = hits > 0
+            matched[n] += hits
+            if shared and len(set(given)) < len(given):
+                # One match is counted already; more of them as far as one reference has them.
+                for gram, times in Counter(given).items():
+                    if times > 1:
+                        most = max([own.count(gram) for own in theirs])
+                        matched[n] += max(min(times, most) - 1, 0)
     if not length:
         return (0.0,) * _ORDERS
     brevity = min(1.0, math.exp(1 - closest / length))
@@ -54,6 +65,10 @@ def bleu(pairs: Iterable[tuple[Words, Sequence[Words]]]) -> tuple[float, ...]:
         product *= matched[n] / possible[n] if possible[n] else 0.0
         values.append(brevity * product ** (1 / (n + 1)))
     return tuple(values)
+
+
+def _runs(words: Words, order: int) -> Iterator[tuple[str, ...]]:
+    return zip(*[words[i:] for i in range(order)], strict=False)
 
 
 def rouge_l(candidate: Words, references: Sequence[Words]) -> float:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Scorer = Callable[[Sequence[str], Sequence[Sequence[str]]], "np.ndarray"]
 _BARS = 25
 
-words = lru_cache(maxsize=1 << 15)(tokenise)
+# Each caption is met three times: in the statistics, by its score, by the summary.
+words = lru_cache(maxsize=1 << 20)(tokenise)
 
 
 def summarise(
@@ -67,8 +68,8 @@ def summarise(
     values |= {f"bleu_{i}": v for i, v in enumerate(bleu(zip(tokens, theirs, strict=True)), 1)}
     if n < cider.items:
         own = CiderD(theirs)
-        alone = [own.score(c, r) for c, r in zip(tokens, theirs, strict=True)]
-        values["cider_d_own_idf"] = sum(alone) / n if n > 1 else None
+        alone = own.scores([*zip(tokens, theirs, strict=True)])
+        values["cider_d_own_idf"] = float(alone.mean()) if n > 1 else None
     analysis: dict[str, Json] = {
         "tokeniser": TOKENISER,
         "cider_d": {"document_frequency_items": cider.items, "evaluated_items": n},
@@ -116,22 +117,29 @@ def _yardsticks(
     ids: Sequence[str], references: Sequence[Sequence[Sequence[str]]], cider: CiderD
 ) -> dict[str, float | int | None]:
     """CIDEr-D of a person (one reference against the others) and of another clip's caption."""
-    human, other = [], []
+    import numpy as np
+
     drawn = [
         derive(0, name, "reference") % len(own) for name, own in zip(ids, references, strict=True)
     ]
     # Neighbours in the order of these draws have nothing in common but the draw.
     order = sorted(range(len(ids)), key=lambda i: derive(0, ids[i], "other clip"))
+    pairs: list[tuple[Sequence[str], Sequence[Sequence[str]]]] = []
+    human: list[bool] = []
     for place, i in enumerate(order):
         own, pick = references[i], drawn[i]
         if len(own) > 1:
-            human.append(cider.score(own[pick], [r for k, r in enumerate(own) if k != pick]))
+            pairs.append((own[pick], [r for k, r in enumerate(own) if k != pick]))
+            human.append(True)
         j = order[place - 1]
         if j != i:
-            other.append(cider.score(references[j][drawn[j]], own))
+            pairs.append((references[j][drawn[j]], own))
+            human.append(False)
+    # One clip's pairs stand together, so that its captions are counted once.
+    scores, of_human = cider.scores(pairs), np.array(human, dtype=bool)
     return {
-        "cider_d_human": sum(human) / len(human) if human else None,
-        "cider_d_other_clip": sum(other) / len(other) if other else None,
+        "cider_d_human": float(scores[of_human].mean()) if of_human.any() else None,
+        "cider_d_other_clip": None if of_human.all() else float(scores[~of_human].mean()),
     }
 
 

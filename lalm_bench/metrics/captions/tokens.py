@@ -8,6 +8,8 @@ because a plain split at non-letters changes about one sentence in ten.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from itertools import chain
 
 TOKENISER = "ptb-style 1"
 
@@ -34,6 +36,8 @@ _ABBREVIATIONS = (
     "gen|gov|hon|inc|jan|jr|lt|ltd|maj|messrs|mon|mr|mrs|ms|mt|nov|oct|ph|pres|prof|rep|rev|sen|"
     "sept|sep|sgt|sr|st|thu|tue|tues|u\\.s|vs|wed"
 )
+# The one rule that looks past a blank: "no. 5".
+_NUMERO = re.compile(r"\bno\.\s")
 _WORD = r"[^\W_]+"
 _TOKEN = re.compile(
     rf"""
@@ -76,5 +80,17 @@ def tokenise(caption: str) -> list[str]:
     if "&" in text:
         for entity, character in _ENTITIES.items():
             text = text.replace(entity, character)
+    if _NUMERO.search(text):
+        return [*_kept(text)]
+    return [*chain.from_iterable(map(_known, text.split()))]
+
+
+def _kept(text: str) -> tuple[str, ...]:
     found = [word for word in _TOKEN.findall(text) if word not in _DROPPED]
-    return [_BRACKETS.get(w, w) for w in found if w.strip(".") and (w[0] != "-" or w.strip("-"))]
+    return tuple(
+        [_BRACKETS.get(w, w) for w in found if w.strip(".") and (w[0] != "-" or w.strip("-"))]
+    )
+
+
+# Rules see no further than the next blank, so that each piece between blanks is read once.
+_known = lru_cache(maxsize=1 << 16)(_kept)

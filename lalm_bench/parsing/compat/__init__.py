@@ -15,8 +15,10 @@ from lalm_bench.parsing.compat.audiomarathon import (
 )
 from lalm_bench.parsing.compat.faithfulness import (
     faithfulness_af3,
+    faithfulness_af3_conditioned,
     faithfulness_af3_direct,
     faithfulness_qwen,
+    faithfulness_qwen_conditioned,
 )
 from lalm_bench.parsing.compat.mmau import mmau_string_match, string_match
 from lalm_bench.parsing.compat.tacobelal import tacobelal, tacobelal_af3, tacobelal_text
@@ -28,8 +30,10 @@ __all__ = [
     "audiomarathon_slue",
     "audiomarathon_vox_age",
     "faithfulness_af3",
+    "faithfulness_af3_conditioned",
     "faithfulness_af3_direct",
     "faithfulness_qwen",
+    "faithfulness_qwen_conditioned",
     "mmau_string_match",
     "string_match",
     "tacobelal",

@@ -12,6 +12,7 @@ from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.randomness import derive
 from lalm_bench.tasks.audiomarathon import duration
 from lalm_bench.tasks.audiomarathon.style import LISTING, choose
+from lalm_bench.tasks.bad_rows import bad_row
 from lalm_bench.tasks.multiple_choice import MultipleChoice
 from lalm_bench.types import (
     Generation,
@@ -73,12 +74,17 @@ class LongAudioChoice(MultipleChoice):
         self.classes = tuple(self.classes)
         if self.legacy_average not in _AVERAGES:
             raise ConfigError(f"task.legacy_average must be one of {', '.join(_AVERAGES)}")
+        if self.options != "fixed" and "{options}" not in self.prompt:
+            raise ConfigError(
+                f"task.options={self.options}: the prompt of task.style={self.style} lists no "
+                "options but says itself what each letter means; set task.options=fixed"
+            )
         self._dropped: Counter[str] = Counter()
         super().__post_init__()
 
     @abstractmethod
     def questions(self) -> Iterable[Sample]:
-        """All items as the files have them; DataError with the item's id for a bad one."""
+        """All items as the files have them; a bad row is an item with a fault."""
 
     def samples(self) -> list[Sample]:
         """Items in the benchmark's own order, the larger classes thinned where `balance` is set."""
@@ -90,12 +96,15 @@ class LongAudioChoice(MultipleChoice):
         return kept
 
     def _finish(self, sample: Sample) -> Sample:
+        if sample.fault is not None:
+            return sample
         for choice in sample.choices:
             if choice.label not in self.classes:
-                raise DataError(
+                error = DataError(
                     f"item '{sample.id}': option {choice.label} is none of the task's classes "
                     f"{', '.join(self.classes)}; mend the table or task.classes"
                 )
+                return bad_row(sample.id, error)
         meta = {**sample.meta, **duration.facts(sample.audio[0])}
         return replace(sample, question=self._style.question or sample.question, meta=meta)
 
@@ -104,8 +113,12 @@ class LongAudioChoice(MultipleChoice):
         return {"dropped": dict(self._dropped), "published_items": self.published_items}
 
     def requests(self, sample: Sample, generation: Generation) -> list[Request]:
-        """The shared user turn, options listed and introduced as the style says."""
-        return [self._styled(request) for request in super().requests(sample, generation)]
+        """The shared user turn, options listed and introduced as the style says.
+
+        A protocol has words of its own, and no style.
+        """
+        requests = super().requests(sample, generation)
+        return requests if self.protocol else [self._styled(request) for request in requests]
 
     def _styled(self, request: Request) -> Request:
         messages = request.messages
@@ -172,7 +185,7 @@ class LongAudioChoice(MultipleChoice):
 
 
 def balanced(samples: Sequence[Sample], classes: Sequence[str], seed: int) -> list[Sample]:
-    """The same number of items of each class, in the order given.
+    """The same number of items of each class, in the order given, and all items with a fault.
 
     Which items stay is a function of (seed, id): neither order nor file system has a say.
 
@@ -182,8 +195,10 @@ def balanced(samples: Sequence[Sample], classes: Sequence[str], seed: int) -> li
         A class has no item.
     """
     by_class: dict[str, list[Sample]] = {label: [] for label in classes}
+    kept = {sample.id for sample in samples if sample.fault is not None}
     for sample in samples:
-        by_class[sample.target].append(sample)
+        if sample.fault is None:
+            by_class[sample.target].append(sample)
     for label, members in by_class.items():
         if not members:
             raise DataError(
@@ -191,7 +206,6 @@ def balanced(samples: Sequence[Sample], classes: Sequence[str], seed: int) -> li
                 "complete the data or set task.balance=false"
             )
     size = min(map(len, by_class.values()))
-    kept = set()
     for members in by_class.values():
         ranked = sorted(members, key=lambda s: (derive(seed, "balance", s.id), s.id))
         kept |= {sample.id for sample in ranked[:size]}

@@ -17,6 +17,8 @@ from typing import Any
 from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.prompts import letter
 from lalm_bench.tasks.audiomarathon.choice import LongAudioChoice
+from lalm_bench.tasks.bad_rows import bad_row
+from lalm_bench.tasks.published_items import fact
 from lalm_bench.types import AudioRef, Choice, Sample
 
 
@@ -108,26 +110,17 @@ class QuestionTable(LongAudioChoice):
 
     def questions(self) -> Iterator[Sample]:
         """Items in the order of the table."""
-        for _, sample, fault in self.parsed():
-            if fault is not None:
-                raise fault
-            if sample is not None:
-                yield sample
-
-    def parsed(self) -> Iterator[tuple[int, Sample | None, DataError | None]]:
-        """(row number, item or None when it is left out, what is wrong with the row)."""
         path = self._tables()[0]
         self._dropped["excluded"] = 0
         for number, row in enumerate(read_rows(path, self.rows), 1):
-            where = f"{path} item {number}"
+            if isinstance(row, dict) and self._excluded(row):
+                self._dropped["excluded"] += 1
+                continue
+            named = _name(row.get(self._names.id)) if isinstance(row, dict) else None
             try:
-                if isinstance(row, dict) and self._excluded(row):
-                    self._dropped["excluded"] += 1
-                    yield number, None, None
-                else:
-                    yield number, self._sample(row, where), None
+                yield self._sample(row, named, f"{path} item {number}")
             except DataError as error:
-                yield number, None, error
+                yield bad_row(named or f"item {number}", error)
 
     def _excluded(self, row: Mapping[str, Any]) -> bool:
         return any(
@@ -135,11 +128,10 @@ class QuestionTable(LongAudioChoice):
             for rule in self.exclude
         )
 
-    def _sample(self, row: Any, where: str) -> Sample:
+    def _sample(self, row: Any, named: str | None, where: str) -> Sample:
         if not isinstance(row, dict):
             raise DataError(f"{where}: not a JSON object; write one object an item")
         names = self._names
-        named = _name(row.get(names.id))
         if named:
             where += f" ({named!r})"
         text = partial(_text, row, where)
@@ -148,10 +140,10 @@ class QuestionTable(LongAudioChoice):
         question = str(row.get(names.question)) if self._style.question else text(names.question)
         choices = _choices(row, names.options, where)
         target = _target(text(names.answer), choices, where)
-        meta = {name: row[name] for name in names.meta if name in row}
+        meta = {name: fact(row[name]) for name in names.meta if name in row}
         for group, words in self.path_words.items():
             meta[group] = next((word for word in words if word in file), "other")
-        cluster = row.get(names.cluster)
+        cluster = fact(row.get(names.cluster))
         return Sample(
             named or f"{file}#{_digest(question, choices)}",
             (AudioRef(os.path.join(self.audio_root, file)),),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from lalm_bench import prompts
 from lalm_bench.errors import DataError
 from lalm_bench.tasks.audiomarathon import duration, legacy
 from lalm_bench.tasks.audiomarathon.style import choose
+from lalm_bench.tasks.bad_rows import bad_row
 from lalm_bench.types import (
     AudioRef,
     Generation,
@@ -86,14 +86,20 @@ class LongTranscription:
     def samples(self) -> list[Sample]:
         """Recordings by speaker, chapter and name.
 
+        One whose transcript is empty or cannot be read is an item with a fault.
+
         Raises
         ------
         DataError
-            No recording has a transcript, or a transcript is empty or cannot be read.
+            No recording has a transcript.
         """
         found, self._silent = [], []
         for file in sorted(Path(self.root, self.subset).glob("*/*/*.flac")):
-            text = _transcript(file)
+            try:
+                text = _transcript(file)
+            except DataError as error:
+                found.append(bad_row(file.stem, error))
+                continue
             if text is None:
                 self._silent.append(file.stem)
                 continue
@@ -133,10 +139,11 @@ class LongTranscription:
         return [self._score(sample, response) for response in responses]
 
     def _score(self, sample: Sample, response: Response) -> Score:
-        from lalm_bench.metrics.word_errors import word_errors
+        from lalm_bench.metrics.whisper_words import whisper_words
+        from lalm_bench.metrics.word_errors import edits
 
         said, marked = transcript_in(response.text)
-        found = word_errors(_normal(sample.target), _normal(said))
+        found = edits(whisper_words(sample.target), whisper_words(said))
         values = {
             "errors": float(found.edits),
             "words": float(found.words),
@@ -214,13 +221,6 @@ def transcript_in(text: str) -> tuple[str, bool]:
     """
     found = _SPOKEN.search(text)
     return (text[found.end() :] if found else text).strip(), found is not None
-
-
-@lru_cache(maxsize=4096)
-def _normal(text: str) -> str:
-    from lalm_bench.metrics.word_errors import normalise
-
-    return normalise(text)
 
 
 def _transcript(file: Path) -> str | None:

@@ -37,7 +37,7 @@ def from_csv(path: str | Path, rules: NextEventRules) -> tuple[list[dict[str, An
         The table cannot be read, lacks a column or gives no question.
     """
     table = StrongCaptions(root="", annotations=str(path), audio_root="")
-    records, report = demand_questions(table, rules)
+    records, report = demand_questions(table, rules, table.rows())
     return records, BuildReport(**report)  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,15 +76,16 @@ class Event:
         }
 
 
-def read_annotations(path: str | Path) -> list[Row]:
-    """Rows of a strong-caption table as text; other columns are ignored, short rows padded.
+def read_annotations(path: str | Path) -> Iterator[tuple[int, Row]]:
+    """Rows of a strong-caption table as text, with the line each ends in.
+
+    Other columns are ignored, short rows padded.
 
     Raises
     ------
     DataError
         The file cannot be read as CSV or lacks a column.
     """
-    rows: list[Row] = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
@@ -101,7 +102,7 @@ def read_annotations(path: str | Path) -> list[Row]:
                 if not line:
                     continue
                 cells = line if len(line) >= len(header) else line + padding
-                rows.append((cells[name], cells[text], cells[onset], cells[offset]))
+                yield lines.line_num, (cells[name], cells[text], cells[onset], cells[offset])
     except csv.Error as error:
         raise DataError(
             f"{path} line {lines.line_num}: not readable as CSV ({error}); mend the quotes there"
@@ -112,7 +113,23 @@ def read_annotations(path: str | Path) -> list[Row]:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); fetch the annotations or mend the path"
         ) from error
-    return rows
+
+
+def row_fault(row: Row) -> str | None:
+    """Why a row places no sound in a recording; None when it does.
+
+    Examples
+    --------
+    >>> row_fault(("a.wav", "A bell.", "2", "1"))
+    "'2' to '1' is no span of seconds"
+    """
+    name, text, start, end = row
+    if not name.strip() or not text.strip():
+        return "no file name" if not name.strip() else "no text"
+    # NaN fails every comparison, so an unparsable time takes this branch as well.
+    if not _seconds(end) - _seconds(start) > 0:
+        return f"{start!r} to {end!r} is no span of seconds"
+    return None
 
 
 def timelines(

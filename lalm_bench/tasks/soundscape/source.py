@@ -16,7 +16,7 @@ from lalm_bench.randomness import derive
 from lalm_bench.tasks.checks import demand_numbers
 from lalm_bench.tasks.order.timeline import Row
 from lalm_bench.tasks.soundscape.clip import REFERENCE_DBFS, MixedClip, Part
-from lalm_bench.types import AudioRef, Clip
+from lalm_bench.types import AudioRef, Clip, Sample
 
 _ENDINGS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"})
 _CLEAR_S = 0.3  # least distance of onsets, and least overlap, of sounds that overlap
@@ -123,6 +123,10 @@ class Soundscapes:
             for name, sounds in self._scenes.items()
             for sound in sounds
         ]
+
+    def bad_rows(self) -> list[Sample]:
+        """None: the rows are drawn."""
+        return []
 
     def clip(self, name: str) -> Clip:
         """The scene of that name; its recordings are read when it is mixed."""
