@@ -21,7 +21,7 @@ from lalm_bench.types import Choice, Context, Json, Request, Sample, Skip
 
 MODES = ("splice", "concat", "overlay")
 ANSWERS = ("right", "wrong")
-# Nominal level of speech (ITU-T P.830, -26 dBov): for a clip that has no level to match.
+# A usual level of recorded speech, for a clip that has no level to match.
 NOMINAL_DBFS = -26.0
 
 
