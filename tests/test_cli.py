@@ -104,7 +104,8 @@ def test_two_items_with_one_id(bench, records):
 
 
 def test_a_line_that_is_not_json(bench, records):
-    line = bad(bench, *records(record("a", "0.wav"), "{broken"))
+    overrides = records(record("a", "0.wav"), "{broken")
+    line = bad(bench, *overrides, "on_error=stop")
     assert "d.jsonl" in line
     assert re.search(r"\b2\b", line)
 
