@@ -247,7 +247,9 @@ def _named(group: str, node: Mapping[str, Any]) -> str:
     words = [str(node["name"])]
     for place, (key, value) in enumerate(settings):
         if isinstance(value, bool | int | float | str):
-            if place == 0 or key not in shipped or shipped[key] != value:
+            usual = shipped.get(key, ...)
+            follows = isinstance(usual, str) and "${" in usual  # another setting, e.g. the seed
+            if place == 0 or (usual != value and not follows):
                 words.append(f"{key}={value}")
         elif key == "steps" and isinstance(value, Mapping):
             words += [_named(group, value[step]) for step in sorted(value)]
