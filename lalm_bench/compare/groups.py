@@ -15,7 +15,8 @@ from lalm_bench.errors import BenchError, one_line
 from lalm_bench.identity import canonical
 from lalm_bench.store import read_json
 
-_ZERO = ("ratio", "level")
+# Settings at which an intervention asks the unchanged requests.
+_UNCHANGED = {"ratio": 0, "level": 0, "db": 0, "factor": 1, "snr_db": None, "rate_hz": None}
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _is_none(intervention: Mapping[str, Any]) -> bool:
 
 
 def _is_zero(intervention: Mapping[str, Any]) -> bool:
-    return any(intervention.get(key) == 0 for key in _ZERO)
+    return any(key in intervention and intervention[key] == v for key, v in _UNCHANGED.items())
 
 
 def _finished_before(run: Run, pruning: bytes) -> Run | None:
