@@ -44,6 +44,8 @@ def demand_present(experiment: Experiment) -> None:
         )
     if hasattr(experiment.intervention, "check"):
         experiment.intervention.check(experiment.config)
+    if hasattr(experiment.pruning, "check"):
+        experiment.pruning.check(experiment.model)
     hears = model.rate is not None
     wanted = [*experiment.task.missing(hears), *experiment.model.missing()]
     if wanted:

@@ -35,8 +35,9 @@ def rows(folder: Path, group: str | None, result: Result | None) -> list[dict[st
     Returns
     -------
     list of dict
-        `part`, `items`, `nulls`, `accuracy` in [0, 1], `missed` (None where nobody was asked to
-        reason) and `delta`, `low`, `high` (shares, None without a baseline), `p`.
+        `part`, `items`, `nulls`, `accuracy` in [0, 1] (None where nothing is right or wrong),
+        `missed` (None where nobody was asked to reason) and `delta`, `low`, `high` (shares, None
+        without a baseline), `p`.
     """
     parts: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in runs.decisions(folder):
@@ -102,13 +103,14 @@ def _changes(group: str | None, result: Result | None) -> dict[str, Mapping[str,
 def _row(name: str, part: Sequence[Mapping[str, Any]], change: Mapping[str, Any]) -> dict[str, Any]:
     items: defaultdict[str, list[float]] = defaultdict(list)
     for row in part:
-        items[row["id"]].append(row["correct"])
+        items[row["id"]] += [row["correct"]] if "correct" in row else []
+    means = [sum(values) / len(values) if values else None for values in items.values()]
     missed = [row["missed_reasoning"] for row in part if row.get("missed_reasoning") is not None]
     return {
         "part": name,
         "items": len(items),
         "nulls": sum(row["label"] is None for row in part),
-        "accuracy": sum(sum(values) / len(values) for values in items.values()) / len(items),
+        "accuracy": None if None in means else sum(m for m in means if m) / len(means),
         "missed": int(sum(missed)) if missed else None,
         **{key: change.get(key) for key in ("delta", "low", "high", "p")},
     }
@@ -120,7 +122,7 @@ def _shown(row: Mapping[str, Any]) -> list[str]:
         row["part"],
         str(row["items"]),
         str(row["nulls"]),
-        f"{100 * row['accuracy']:.2f} %",
+        "-" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %",
         "-" if row["missed"] is None else str(row["missed"]),
         "-" if delta is None else f"{100 * delta:+.1f}",
         "-" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}",

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, the rest of them.
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_AXES = {"snr_db": "SNR, dB", "ratio": "masked share", "level": "level"}
+_AXES = {
+    "intervention.snr_db": "SNR, dB",
+    "intervention.ratio": "masked share",
+    "intervention.level": "level",
+    "pruning.ratio": "share of the audio tokens that is dropped",
+}
 
 
 def draw(folder: Path, families: Sequence[Family]) -> list[Path]:
@@ -70,8 +75,7 @@ def _figure(
     if fractions:
         panels[0].set_ylim(-0.02, 1.02)
     for panel in panels:
-        key = setting.rpartition(".")[2]
-        panel.set_xlabel(_AXES.get(key, key))
+        panel.set_xlabel(_AXES.get(setting, setting.rpartition(".")[2]))
         panel.spines[["top", "right"]].set_visible(False)
     title = lines[0][0].title if len(lines) == 1 else task
     figure.suptitle(f"{title} · {name}", fontsize=10, x=0.01, ha="left")

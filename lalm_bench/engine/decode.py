@@ -7,7 +7,8 @@ once they are half of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from lalm_bench.engine.attention import attend_in_groups
 from lalm_bench.engine.choose import Choose
 from lalm_bench.engine.kv import Prefilled, Slab, joined
+from lalm_bench.engine.layers import FULL, SLIDING, Stack
+from lalm_bench.engine.shortened import Shortened
 from lalm_bench.errors import ModelError
 
 # Tokens for which room is made at a time: more would make every step read past what is written.
@@ -96,15 +99,16 @@ class Decoder:
     facts: TokenFacts
     graphs: bool = True
     refusal: str | None = field(default=None, init=False)
+    _short_masks: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         attend_in_groups()
         config = self.network.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ())
-        unknown = kinds - {"full_attention", "sliding_attention"}
+        unknown = kinds - {FULL, SLIDING}
         if unknown:
             raise ModelError(f"layers of kind {', '.join(sorted(unknown))} are not supported")
-        self._window = config.sliding_window if "sliding_attention" in kinds else None
+        self._window = config.sliding_window if SLIDING in kinds else None
         self._additive = config._attn_implementation == "eager"
         device = self.network.device
         self._stops = torch.tensor(self.facts.stops, dtype=torch.long, device=device)
@@ -127,7 +131,23 @@ class Decoder:
         logits = torch.cat([part.logits for part in parts])
         logits = _without(_without(logits, self._banned), self._banned_first)
         rows = _Rows.begin(parts, choose, choose(logits), limit, self._stops)
-        answers: list[list[int]] = [[] for _ in range(len(logits))]
+        with self._shortened(rows.shortened):
+            return self._written(rows, limit)
+
+    @contextmanager
+    def _shortened(self, shortened: Shortened | None) -> Iterator[None]:
+        """Inside, layers that hold less than the prompt attend under masks of their own."""
+        if shortened is None:
+            yield
+            return
+        with Stack(self.network).masking(shortened.layers, lambda kind: self._short_masks[kind]):
+            try:
+                yield
+            finally:
+                self._short_masks = {}
+
+    def _written(self, rows: _Rows, limit: int) -> list[list[int]]:
+        answers: list[list[int]] = [[] for _ in rows.numbers]
         while True:
             stopped = self._advance(rows)
             written = rows.out[:, : rows.written].tolist()
@@ -161,6 +181,9 @@ class Decoder:
     def _step(self, rows: _Rows) -> None:
         """One token in every row; all state changes in place, so that a graph can replay it."""
         rows.mask.index_fill_(1, rows.index, True)
+        if rows.shortened is not None:
+            masks = rows.shortened.write(rows.position, self._window)
+            self._short_masks = {kind: self._form(mask) for kind, mask in masks.items()}
         logits = self.network(
             input_ids=rows.token,
             attention_mask=self._attention_mask(rows),
@@ -177,8 +200,8 @@ class Decoder:
             return self._form(whole)
         near = rows.places > rows.index - self._window
         return {
-            "full_attention": self._form(whole),
-            "sliding_attention": self._form(whole & near),
+            FULL: self._form(whole),
+            SLIDING: self._form(whole & near),
         }
 
     def _form(self, mask: Tensor) -> Tensor:
@@ -225,6 +248,7 @@ class _Rows:
     numbers: list[int]
     written: int
     limit: int
+    shortened: Shortened | None = None
 
     @classmethod
     def begin(
@@ -235,7 +259,8 @@ class _Rows:
         lengths = torch.cat([part.mask.sum(1) for part in parts])
         index = torch.tensor([longest], device=device)
         room = _room(longest, limit - 1)
-        cache, mask = joined(parts, room, index)
+        shortened = Shortened.begin(parts, lambda length: _room(length, limit - 1))
+        cache, mask = joined(parts, room, index, shortened)
         rows = cls(
             cache,
             mask.bool(),
@@ -250,6 +275,7 @@ class _Rows:
             numbers=list(range(len(first))),
             written=1,
             limit=limit,
+            shortened=shortened,
         )
         rows.place(first, stops, advance=False)
         return rows
@@ -260,22 +286,34 @@ class _Rows:
         self.position += 1
         if advance:
             self.index += 1
+            if self.shortened is not None:
+                self.shortened.index += 1
         self.out.index_copy_(1, self.column, token[:, None])
         self.column += 1
         self.done |= (token[:, None] == stops).any(1)
 
     def steps(self) -> int:
         """Steps for which there is room."""
-        read = int(self.index)
-        return min(self.limit - self.written, self.mask.shape[1] - read)
+        left = self.mask.shape[1] - int(self.index)
+        if self.shortened is not None:
+            left = min(left, self.shortened.left)
+        return min(self.limit - self.written, left)
 
     def again(self, kept: list[int]) -> _Rows:
         """The rows `kept`, with room for more."""
         everyone = len(kept) == len(self.numbers)
         chosen = None if everyone else torch.tensor(kept, device=self.token.device)
-        length, read = self.mask.shape[1], int(self.index)
-        room = max(read + _room(read, self.limit - self.written) - length, 0)
-        layers: list[Slab] = [layer.resized(chosen, room) for layer in self.cache.layers]
+        wanted = self.limit - self.written
+        room = _more(int(self.index), self.mask.shape[1], wanted)
+        shortened, rooms = self.shortened, dict[int, int]()
+        if shortened is not None:
+            more = _more(shortened.read, shortened.mask.shape[1], wanted)
+            rooms = dict.fromkeys(shortened.layers, more)
+            shortened = shortened.resized(chosen, more)
+        layers: list[Slab] = [
+            layer.resized(chosen, rooms.get(number, room))
+            for number, layer in enumerate(self.cache.layers)
+        ]
         rows = slice(None) if chosen is None else chosen
         mask = torch.nn.functional.pad(self.mask[rows], (0, room))
         return _Rows(
@@ -292,7 +330,13 @@ class _Rows:
             [self.numbers[i] for i in kept],
             self.written,
             self.limit,
+            shortened,
         )
+
+
+def _more(read: int, length: int, wanted: int) -> int:
+    """Columns to add to a buffer of `length`, of which `read` are written."""
+    return max(read + _room(read, wanted) - length, 0)
 
 
 def _room(longest: int, wanted: int) -> int:

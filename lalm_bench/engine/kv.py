@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+
+from lalm_bench.engine.layers import Columns
+
+if TYPE_CHECKING:
+    from lalm_bench.engine.shortened import Shortened
 
 
 @dataclass
@@ -23,18 +28,32 @@ class Prefilled:
         (rows, tokens), 1 where a token counts.
     logits : Tensor
         (rows, vocabulary) after the last token.
+    pruned : Columns, optional
+        Layers that hold less than the prompt, and what they hold; all others go by `mask`, and so
+        do the positions of what follows.
     """
 
     cache: Any
     mask: Tensor
     logits: Tensor
+    pruned: Columns | None = None
 
     def rows(self, indices: Tensor) -> Prefilled:
         """A copy that holds the rows `indices`, which may repeat."""
         cache = growing()
         for number, layer in enumerate(self.cache.layers):
             cache.update(layer.keys[indices], layer.values[indices], number)
-        return Prefilled(cache, self.mask[indices], self.logits[indices])
+        pruned = None if self.pruned is None else self.pruned.rows(indices)
+        return Prefilled(cache, self.mask[indices], self.logits[indices], pruned)
+
+    def bytes_per_token(self) -> tuple[int, int]:
+        """Bytes that the keys and values of one token take: in whole layers, in pruned ones."""
+        sizes = [0, 0]
+        for number, layer in enumerate(self.cache.layers):
+            pruned = self.pruned is not None and number in self.pruned.layers
+            for tensor in (layer.keys, layer.values):
+                sizes[pruned] += tensor.shape[1] * tensor.shape[3] * tensor.element_size()
+        return sizes[0], sizes[1]
 
 
 class Kept(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -108,7 +127,9 @@ class Slab(CacheLayerMixin):  # type: ignore[no-untyped-call]
         return Slab(_roomy(keys, room), _roomy(values, room), self.index)
 
 
-def joined(parts: Sequence[Prefilled], room: int, index: Tensor) -> tuple[Cache, Tensor]:
+def joined(
+    parts: Sequence[Prefilled], room: int, index: Tensor, shortened: Shortened | None = None
+) -> tuple[Cache, Tensor]:
     """One cache of slabs and its mask from parts of different lengths, aligned on the right.
 
     Parameters
@@ -119,13 +140,18 @@ def joined(parts: Sequence[Prefilled], room: int, index: Tensor) -> tuple[Cache,
         Tokens that may still be written.
     index : Tensor
         (1,), shared by all layers: where the next token is written.
+    shortened : Shortened, optional
+        Layers that have a length, room and index of their own.
     """
     longest = max(part.mask.shape[1] for part in parts)
     layers = []
     for number in range(len(parts[0].cache.layers)):
         pairs = [(p.cache.layers[number].keys, p.cache.layers[number].values) for p in parts]
-        keys, values = (_aligned([pair[i] for pair in pairs], longest, room) for i in (0, 1))
-        layers.append(Slab(keys, values, index))
+        size, free, here = longest, room, index
+        if shortened is not None and number in shortened.layers:
+            size, free, here = shortened.longest, shortened.room, shortened.index
+        keys, values = (_aligned([pair[i] for pair in pairs], size, free) for i in (0, 1))
+        layers.append(Slab(keys, values, here))
         for part in parts:
             part.cache.layers[number].keys = part.cache.layers[number].values = None
     mask = torch.cat(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from lalm_bench.engine.collate import TOKEN_KEYS, collate
 from lalm_bench.engine.kv import Prefilled, growing
+from lalm_bench.engine.layers import Columns, Stack, causal_masks
 from lalm_bench.engine.listening import Listener, positions
 
 
@@ -26,11 +28,14 @@ class Row:
         (audio tokens, hidden size).
     audio : Hashable
         Equal for rows that hear the same.
+    name : str
+        The item, from which what is drawn at random for it follows.
     """
 
     tokens: dict[str, Tensor]
     vectors: Tensor | None = None
     audio: Hashable = None
+    name: str = ""
 
     def __len__(self) -> int:
         return int(self.tokens["input_ids"].shape[1])
@@ -44,6 +49,28 @@ class Row:
 def tokens_of(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The token tensors among an item's features."""
     return {name: tensor for name, tensor in inputs.items() if name in TOKEN_KEYS}
+
+
+@dataclass
+class Passing:
+    """A forward pass after which some layers hold less than the prompt; filled when it is over."""
+
+    columns: Columns | None = None
+
+
+class Pruner(Protocol):
+    """Shortens prompts while they are read; see `pruning`."""
+
+    def pruning(
+        self, rows: Sequence[Row], audio: Sequence[Tensor], cache: Any
+    ) -> AbstractContextManager[Passing]:
+        """Inside, a forward pass over `rows`, padded on the left, fills `cache` with less.
+
+        Parameters
+        ----------
+        audio : sequence of Tensor
+            (audio tokens,) their columns in each row, on the CPU.
+        """
 
 
 class Reader:
@@ -62,11 +89,20 @@ class Reader:
         self._listener = listener
         self._pad_id = pad_id
         self._head = network.get_output_embeddings()
-        # Windows count padding, and there is some between a shared beginning and its ends.
         kinds = getattr(network.config.get_text_config(), "layer_types", None) or ()
-        self.may_share = "sliding_attention" not in kinds
+        self._slides = "sliding_attention" in kinds
         # Tokens read, without and with the padding between them.
         self.tokens = self.tokens_padded = 0
+        self.pruner: Pruner | None = None
+
+    @property
+    def may_share(self) -> bool:
+        """Whether rows may read what they begin with together.
+
+        Windows count padding, and there is some between a shared beginning and its ends; and what
+        audio is dropped depends on the words behind it.
+        """
+        return not self._slides and self.pruner is None
 
     @torch.inference_mode()
     def read(self, rows: Sequence[Row], share: bool = True) -> Prefilled:
@@ -134,11 +170,43 @@ class Reader:
         # Several families compute logits of every token: gigabytes that nobody reads.
         last = self._head.register_forward_pre_hook(lambda module, args: (args[0][:, -keep:],))
         try:
-            if self._listener is None:
-                logits = network(**batch, past_key_values=cache, use_cache=True).logits
-            else:
-                with self._listener.hearing(ids, vectors):
-                    logits = network(**batch, past_key_values=cache, use_cache=True).logits
+            with self._shortened(rows, past, batch, cache) as passing:
+                logits = self._logits(batch, vectors, cache)
         finally:
             last.remove()
-        return Prefilled(cache, whole, logits[:, -1] if keep == 1 else logits)
+        pruned = None if passing is None else passing.columns
+        return Prefilled(cache, whole, logits[:, -1] if keep == 1 else logits, pruned)
+
+    def _logits(self, batch: dict[str, Tensor], vectors: Sequence[Tensor], cache: Any) -> Tensor:
+        logits: Tensor
+        if self._listener is None:
+            logits = self._network(**batch, past_key_values=cache, use_cache=True).logits
+            return logits
+        with self._listener.hearing(batch["input_ids"], vectors):
+            logits = self._network(**batch, past_key_values=cache, use_cache=True).logits
+        return logits
+
+    def _shortened(
+        self, rows: Sequence[Row], past: Prefilled | None, batch: dict[str, Tensor], cache: Any
+    ) -> AbstractContextManager[Passing | None]:
+        """Inside, a forward pass prunes, or goes on from what was pruned."""
+        if past is not None:
+            return nullcontext() if past.pruned is None else self._continued(past.pruned, batch)
+        if self.pruner is None or self._listener is None:
+            return nullcontext()
+        places = self._listener.places
+        audio = [places(row.tokens["input_ids"][0]).nonzero()[:, 0] for row in rows]
+        return self.pruner.pruning(rows, audio, cache) if any(map(len, audio)) else nullcontext()
+
+    @contextmanager
+    def _continued(self, pruned: Columns, batch: dict[str, Tensor]) -> Iterator[Passing]:
+        """Every layer attends to what it holds and to the tokens of `batch` behind it."""
+        stack, asking = Stack(self._network), batch["input_ids"].shape[1]
+        whole = batch["attention_mask"]
+        columns = pruned.extended(whole[:, -asking:], batch["position_ids"])
+        # Transformers would size masks by the cache of the first layer, which may be shorter.
+        others = Columns(frozenset(), whole, positions(whole))
+        batch["attention_mask"] = stack.ready(causal_masks(others, asking, stack.window))
+        short = causal_masks(columns, asking, stack.window)
+        with stack.masking(pruned.layers, short.__getitem__):
+            yield Passing(columns)

@@ -70,7 +70,20 @@ class Resident:
             "audio_asked": self._asked,
             "audio_encoded": self._encodings,
             "graphs_refused": self.decoder.refusal,
+            "peak_memory_bytes": self._peak(),
         }
+
+    def forget(self) -> None:
+        """Begin the counts of another run."""
+        self._asked = self._encodings = 0
+        self.reader.tokens = self.reader.tokens_padded = 0
+        if self.network.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.network.device)
+
+    def _peak(self) -> int | None:
+        """Most bytes held at a time on the GPU; None elsewhere, where nothing counts them."""
+        device = self.network.device
+        return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
     def answers(self) -> Answers:
         """A batch of free-text answers, empty as yet."""
@@ -97,7 +110,7 @@ class Resident:
         vectors = self._listen(items)
         stages.mark("encoder")
         rows = [
-            Row(tokens_of(item.inputs), heard, item.audio)
+            Row(tokens_of(item.inputs), heard, item.audio, item.request.sample_id)
             for item, heard in zip(items, vectors, strict=True)
         ]
         read = self.reader.read(rows, share=self.shares)
@@ -135,14 +148,41 @@ class Resident:
                 kept.put(str(audio), vectors)
         return [known.get(name) for name in names]
 
+    def usage(self, items: Sequence[Prepared], read: Prefilled) -> list[dict[str, float]]:
+        """Tokens of each item's prompt, and bytes of keys and values that they left.
+
+        `audio_tokens_kept` is what pruned layers hold; it is left out where heads differ in it.
+        """
+        whole, pruned = read.bytes_per_token()
+        usages: list[dict[str, float]] = []
+        for row, item in enumerate(items):
+            ids = item.inputs["input_ids"]
+            tokens = held = int(ids.shape[1])
+            usage: dict[str, float] = {"input_tokens": tokens}
+            if item.audio is not None and self._listener is not None:
+                usage["audio_tokens"] = usage["audio_tokens_kept"] = int(
+                    self._listener.places(ids).sum()
+                )
+            if read.pruned is not None:
+                held = read.pruned.lengths[row]
+                usage.pop("audio_tokens_kept", None)
+                if read.pruned.audio is not None:
+                    usage["audio_tokens_kept"] = read.pruned.audio[row]
+            usages.append(usage | {"kv_bytes": whole * tokens + pruned * held})
+        return usages
+
     def response(
-        self, item: Prepared, text: str, finish: str, written: int, seconds: dict[str, float]
+        self,
+        item: Prepared,
+        text: str,
+        finish: str,
+        written: int,
+        seconds: dict[str, float],
+        used: dict[str, float],
     ) -> Response:
-        """The response of one item; `seconds` are its share of each stage."""
-        request, ids = item.request, item.inputs["input_ids"]
-        usage = {**item.usage, "input_tokens": int(ids.shape[1]), "output_tokens": written}
-        if item.audio is not None and self._listener is not None:
-            usage["audio_tokens"] = int(self._listener.places(ids).sum())
+        """The response of one item; `seconds` are its share of each stage, `used` as `usage`."""
+        request = item.request
+        usage = {**item.usage, **used, "output_tokens": written}
         timing = {"featurise_s": round(item.seconds, 6)}
         timing |= {f"{name}_s": round(spent, 6) for name, spent in seconds.items()}
         return Response(
@@ -167,11 +207,14 @@ class Answers:
         self._stages = Stages(resident.network.device)
         self._items: list[Prepared] = []
         self._parts: list[Prefilled] = []
+        self._used: list[dict[str, float]] = []
 
     def read(self, items: Sequence[Prepared]) -> None:
         """Hear and read the next items; on a GPU this returns before it is done."""
         self._stages.mark(WAITING)
-        self._parts.append(self._resident.read(items, self._stages))
+        read = self._resident.read(items, self._stages)
+        self._parts.append(read)
+        self._used += self._resident.usage(items, read)
         self._items += items
 
     def finish(self) -> list[Response]:
@@ -184,8 +227,8 @@ class Answers:
         stages.mark("decode")
         seconds = {name: spent / len(written) for name, spent in stages.seconds().items()}
         return [
-            resident.response(item, *resident.text(ids), len(ids), seconds)
-            for item, ids in zip(self._items, written, strict=True)
+            resident.response(item, *resident.text(ids), len(ids), seconds, used)
+            for item, ids, used in zip(self._items, written, self._used, strict=True)
         ]
 
 
@@ -219,10 +262,11 @@ class Comparison:
         values = iter(continuation_logprobs(resident.reader, prompts, pairs, _rows(prompts)))
         stages.mark("decode")
         seconds = {name: spent / len(items) for name, spent in stages.seconds().items()}
-        for item, found in zip(items, forms, strict=True):
+        used = resident.usage(items, prompts)
+        for item, found, use in zip(items, forms, used, strict=True):
             scores = self._score(item, [(label, next(values)) for label, _ in found])
             best = max(scores, key=lambda label, by=scores: by[label])  # type: ignore[misc]
-            response = resident.response(item, best, "stop", 0, seconds)
+            response = resident.response(item, best, "stop", 0, seconds, use)
             self._responses.append(replace(response, scores=scores))
 
     def finish(self) -> list[Response]:

@@ -18,6 +18,7 @@ class Family:
     `engine.listening.Listener`.
     `attends_in_chunks`: its encoder hands over bounds of chunks, see `engine.attention`.
     `states_length`: unless told the clip's length, its processor pads to a window of minutes.
+    `per_token`: what its decoder layers take for each token beside states, masks and positions.
     """
 
     model_class: str | None = None
@@ -32,6 +33,7 @@ class Family:
     encodes_alike: bool = False
     states_length: bool = False
     attends_in_chunks: bool = False
+    per_token: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ class Extra:
 
 FAMILIES = {
     "audioflamingo3": Family(max_audio_s=600, max_audios=1, trims_audio=True),
-    "gemma3n": Family(max_audio_s=30, encodes_alike=True),
-    "gemma4": Family(max_audio_s=30),
+    "gemma3n": Family(max_audio_s=30, encodes_alike=True, per_token=("per_layer_input",)),
+    "gemma4": Family(max_audio_s=30, per_token=("per_layer_input",)),
     # 655 s by its setting, but whole windows of 30 s only.
     "glmasr": Family(max_audio_s=630, max_audios=1),
     "granite_speech": Family(batch_audio="equal_length"),

@@ -121,6 +121,7 @@ class Pretrained(ModelBase):
         if self.resident is None or self._runtime != runtime:
             return False
         self._traffic = Traffic()
+        self.resident.forget()
         return True
 
     def _load(self, runtime: Runtime) -> Path:

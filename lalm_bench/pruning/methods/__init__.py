@@ -1,0 +1,1 @@
+"""Which audio tokens stay: selection before a layer, scores for eviction. One idea a file."""
