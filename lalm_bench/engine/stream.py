@@ -78,19 +78,36 @@ class Traffic:
     wall_s, waited_s, busy_s : float
         Seconds since the first request was taken up; of these, waiting for features; and in the
         network's own stages.
-    batches, rows : int
+    decode_s, audio_s : float
+        Seconds spent writing, and seconds of audio heard (a clip counts for each of its requests).
+    batches, rows, written : int
+        `written` are tokens of answers.
     """
 
     wall_s: float = 0.0
     waited_s: float = 0.0
     busy_s: float = 0.0
+    decode_s: float = 0.0
+    audio_s: float = 0.0
     batches: int = 0
     rows: int = 0
+    written: int = 0
     longest_batch: int = 0
 
+    def note(self, response: Response) -> None:
+        """Count one answer."""
+        timing, usage = response.timing or {}, response.usage or {}
+        self.busy_s += sum(spent for name, spent in timing.items() if name != "featurise_s")
+        self.decode_s += timing.get("decode_s", 0.0)
+        self.audio_s += usage.get("audio_s", 0.0)
+        self.written += int(usage.get("output_tokens", 0))
+
     def report(self) -> dict[str, Json]:
-        """The same as JSON; `idle_share` is the time in which the network had nothing to do."""
-        wall = self.wall_s
+        """The same as JSON; `idle_share` is the time in which the network had nothing to do.
+
+        `real_time_factor` is the time of all answers over that of the audio heard for them.
+        """
+        wall, decode = self.wall_s, self.decode_s
         return {
             "batches": self.batches,
             "requests": self.rows,
@@ -98,6 +115,8 @@ class Traffic:
             "answering_s": round(wall, 3),
             "waiting_for_features_s": round(self.waited_s, 3),
             "idle_share": round(1 - self.busy_s / wall, 4) if wall else None,
+            "tokens_per_s": round(self.written / decode, 1) if decode and self.written else None,
+            "real_time_factor": round(wall / self.audio_s, 6) if self.audio_s else None,
         }
 
 
@@ -148,7 +167,7 @@ def stream(
                 continue
             if len(batch) and (item is None or not batch.takes(item)):
                 for response in batch.responses():
-                    traffic.busy_s += _busy(response)
+                    traffic.note(response)
                     yield response
                 traffic.batches += 1
                 traffic.rows += len(batch)
@@ -265,8 +284,3 @@ def failure(request: Request, error: Exception) -> Response:
     return Response(
         request.key, request.sample_id, "", "error", variant=request.variant, error=text
     )
-
-
-def _busy(response: Response) -> float:
-    timing = response.timing or {}
-    return sum(spent for name, spent in timing.items() if name != "featurise_s")

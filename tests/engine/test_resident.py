@@ -111,6 +111,8 @@ def test_time_is_split_into_stages(fresh, ask, clips, mode):
     spent = sum(r.timing[stage] for r in got for stage in stages)
     assert 0 < spent <= report["answering_s"]
     assert report["idle_share"] == pytest.approx(1 - spent / report["answering_s"], abs=0.01)
+    assert (report["tokens_per_s"] is not None) == (mode == "generate")
+    assert report["real_time_factor"] > 0
     assert 0 <= report["idle_share"] <= 1
     assert (report["requests"], report["batches"], report["largest_batch"]) == (8, 2, 4)
     assert 0 < report["padding_waste"] < 1
