@@ -27,8 +27,23 @@ class StoreError(BenchError):
     """A run folder is in use or damaged."""
 
 
+class Busy(StoreError):  # noqa: N818 - a state of the run, which passes
+    """Another process works on the same run: wait for it, or leave the run to it."""
+
+
 class Incomplete(Exception):  # noqa: N818 - a state of the run, not an error of the input
     """Some requests ended in an error; everything else is stored and scored."""
+
+
+class Stopped(Exception):  # noqa: N818 - somebody asked for it
+    """The work ended early, at a safe place, because it was asked to: everything is stored.
+
+    `reason` names who asked: a signal such as SIGTERM, or words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def one_line(error: BaseException) -> str:

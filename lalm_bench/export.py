@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 from omegaconf import DictConfig
 
-from lalm_bench import clip_files
+from lalm_bench import clip_files, stopping
 from lalm_bench.build import Experiment, build
 from lalm_bench.clip_files import ClipFile
 from lalm_bench.errors import ConfigError, DataError
@@ -192,6 +192,7 @@ def _told(steps: Iterator[bool], total: int) -> Iterator[bool]:
     """Pass the steps on; a line to stderr now and then."""
     last = time.monotonic()
     for done, step in enumerate(steps, 1):
+        stopping.check()
         if time.monotonic() - last > _LINE_EVERY_S:
             last = time.monotonic()
             sys.stderr.write(f"{done}/{total} clips\n")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from lalm_bench import audio
+from lalm_bench import audio, stopping
 from lalm_bench.build import STOP, Experiment
 from lalm_bench.errors import AudioError, ConfigError, DataError, StoreError
 from lalm_bench.identity import Sealer
@@ -18,6 +18,7 @@ from lalm_bench.types import (
     Follows,
     Generation,
     Intervention,
+    Json,
     Request,
     Response,
     Sample,
@@ -89,7 +90,8 @@ class Plan:
     `asked` holds, for each sample, the (key, variant) of each of its requests, where one request
     follows another the last of them; `unasked` says why an item cannot be asked at all. `steps`
     holds the (step, key) of answered steps by (item, variant), and `open` those (item, variant)
-    whose last request is a step too.
+    whose last request is a step too. `selection` counts what is asked. `whole` is
+    False where `samples` are a part of the run's.
     """
 
     samples: list[Sample]
@@ -100,10 +102,12 @@ class Plan:
     context: Context
     hears: bool
     on_error: str = STOP
+    whole: bool = True
     asked: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
     unasked: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     files: set[str] = field(default_factory=set)
+    selection: dict[str, Json] = field(default_factory=dict)
     steps: dict[tuple[str, str], tuple[tuple[str, str], ...]] = field(default_factory=dict)
     open: set[tuple[str, str]] = field(default_factory=set)
 
@@ -121,8 +125,11 @@ class Plan:
         DataError
             A row is bad or a clip cannot be read, and `on_error` is stop or no item is left; names
             the item.
+        Stopped
+            It was requested.
         """
         for sample in self.samples:
+            stopping.check()
             asked: tuple[tuple[str, str], ...] = ()
             reason = sample.fault
             if reason is None:
@@ -135,8 +142,14 @@ class Plan:
                     raise DataError(reason)
                 self.unasked[sample.id] = reason
             self.asked.append(asked)
-        if self.unasked and len(self.unasked) == len(self.samples):
+        if self.whole and self.unasked and len(self.unasked) == len(self.samples):
             raise DataError(f"no item can be asked; {next(iter(self.unasked.values()))}")
+        self.selection = {
+            "items": len(self.samples),
+            "requests": sum(map(len, self.asked)),
+            "distinct_requests": len(self.distinct()),
+            "skipped": dict(self.skipped),
+        }
 
     def _asked(self, sample: Sample) -> Iterator[tuple[str, str]]:
         for request in self._edited(sample):
@@ -187,6 +200,15 @@ class Plan:
     def distinct(self) -> set[str]:
         """Keys of all requests; equal requests share one."""
         return {key for asked in self.asked for key, _ in asked}
+
+    def keys(self) -> Iterator[str]:
+        """Keys of all requests, those of earlier steps first; equal ones repeatedly."""
+        for steps in self.steps.values():
+            for _, key in steps:
+                yield key
+        for asked in self.asked:
+            for key, _ in asked:
+                yield key
 
     def requests(self, answer: Answered = lambda key: None) -> Iterator[tuple[Sample, Request]]:
         """Sealed requests in the task's order: the last of each item and variant.

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from lalm_bench import progress, provenance
+from lalm_bench import provenance, shards, stopping
+from lalm_bench.asking import ask, title
 from lalm_bench.build import Experiment, build
-from lalm_bench.errors import Incomplete, one_line
+from lalm_bench.errors import Incomplete, Stopped, one_line
 from lalm_bench.identity import Sealer, code_digest
-from lalm_bench.preflight import Answered, Plan, demand_present, select
+from lalm_bench.preflight import Plan, demand_present, select
 from lalm_bench.report import table
 from lalm_bench.scoring import delivery, score_run
+from lalm_bench.shards import Shard
 from lalm_bench.store import ResponseLog, RunFolder, read_json, stat_inputs, write_bytes, write_json
 from lalm_bench.tracking.base import Log, Results
-from lalm_bench.types import Context, Model, Request, Response, Sample
+from lalm_bench.types import Context, Json, Model, Sample
 
 RUNNING, FINISHED, INCOMPLETE = "running", "finished", "incomplete"
 FAILED, STOPPED = "failed", "stopped"
+Timing = dict[str, Json]
 
 
 def run(config: DictConfig, model: Model | None = None) -> str:
@@ -39,31 +41,120 @@ def run(config: DictConfig, model: Model | None = None) -> str:
         The input is wrong; nothing was written.
     Incomplete
         Some requests ended in an error. The same command asks them again.
+    Stopped
+        It was requested. Every answer is stored; the same command continues.
     """
-    experiment = build(config, model)
+    stopping.check()
+    experiment, shard = shards.split(build(config, model))
     if is_finished(experiment):
         _show(experiment, f"already finished, nothing asked: {experiment.folder}")
         return str(experiment.folder)
     demand_present(experiment)
     samples = select(experiment.task.samples(), experiment.limit, experiment.seed)
+    experiment.capture.demand_items(samples)
     experiment.model.fetch()
+    if shard is not None:
+        return _run_shard(experiment, samples, shard)
     plan = _plan(experiment, samples)
     with RunFolder(experiment.folder) as folder:
-        _begin(experiment, folder, plan)
-        try:
-            with experiment.tracking.track(experiment) as log:
-                results, unanswered = _work(experiment, plan, folder, log)
-        except BaseException as error:
-            text = "".join(traceback.format_exception(error))
-            write_bytes(folder.path / "traceback.txt", provenance.public(text).encode())
-            status = STOPPED if isinstance(error, KeyboardInterrupt) else FAILED
-            message = provenance.public(one_line(error)) or type(error).__name__
-            folder.save_state(status=status, finished=provenance.now(), error=message)
-            raise
+        results, unanswered = _finish(experiment, plan, folder)
+    return _conclude(experiment, results, unanswered)
+
+
+def _run_shard(experiment: Experiment, samples: list[Sample], shard: Shard) -> str:
+    """Ask one part of the run; score the whole if no other part is lacking by then."""
+    path = experiment.folder
+    plan = _plan(experiment, samples, shard)
+    facts = _facts(experiment, {"items": len(samples)})
+    with shards.begun(path, shard, lambda whole: _begin(whole, facts)) as part:
+        with _recorded(part):
+            own = part.file("responses.jsonl")
+            store = ResponseLog(own, shards.answers(path, own.name))
+            try:
+                timing = ask(experiment, plan, store)
+            finally:
+                store.close()
+            part.save_state(status=shards.ASKED, finished=provenance.now(), timing=timing)
+        return _score_shards(experiment, samples, shard.of)
+
+
+def _score_shards(experiment: Experiment, samples: list[Sample], of: int) -> str:
+    """Score the whole run, once, if its shards have asked everything."""
+    path = experiment.folder
+    with RunFolder(path, wait=math.inf, alone=False) as folder:
+        if is_finished(experiment):
+            _show(experiment, f"finished by another shard: {path}")
+            return str(path)
+        missing = shards.lacking(path, samples, of)
+        if not missing:
+            plan = _plan(experiment, samples)
+            missing = shards.unasked(path, plan, of)
+        folder.save_state(**shards.standing(path, of))
+        if missing:
+            still = ", ".join(map(str, missing))
+            sys.stdout.write(f"stored: {path}; of {of} shards these are still missing: {still}\n")
+            return str(path)
+        results, unanswered = _finish(experiment, plan, folder, shards.timing(path))
+    return _conclude(experiment, results, unanswered)
+
+
+def merge(config: DictConfig) -> str:
+    """Score the run whose shards have asked everything, if none of them did; asks nothing.
+
+    Parameters
+    ----------
+    config : DictConfig
+        Of any of its shards.
+
+    Returns
+    -------
+    str
+        The folder; a line says which shards are missing, if any.
+
+    Raises
+    ------
+    Incomplete
+        Some requests ended in an error.
+    """
+    experiment, shard = shards.split(build(config))
+    if shard is None or is_finished(experiment):
+        return str(experiment.folder)
+    demand_present(experiment)
+    samples = select(experiment.task.samples(), experiment.limit, experiment.seed)
+    experiment.model.fetch()
+    return _score_shards(experiment, samples, shard.of)
+
+
+def _finish(
+    experiment: Experiment, plan: Plan, folder: RunFolder, asked: Timing | None = None
+) -> tuple[Results, list[str]]:
+    """Do the work and record how it ended; `asked` is its timing where all was asked before."""
+    _begin(folder, _facts(experiment, plan.selection))
+    with _recorded(folder), experiment.tracking.track(experiment) as log:
+        return _work(experiment, plan, folder, log, asked)
+
+
+def _conclude(experiment: Experiment, results: Results, unanswered: list[str]) -> str:
     _show(experiment, f"{results.status}: {results.folder}")
     if unanswered:
         raise Incomplete(_incomplete_message(experiment, unanswered))
     return str(experiment.folder)
+
+
+@contextmanager
+def _recorded(folder: RunFolder) -> Iterator[None]:
+    """Write down why the body ended early."""
+    folder.file("traceback.txt").unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Stopped):
+            text = "".join(traceback.format_exception(error))
+            write_bytes(folder.file("traceback.txt"), provenance.public(text).encode())
+        status = STOPPED if isinstance(error, KeyboardInterrupt | Stopped) else FAILED
+        message = provenance.public(one_line(error)) or type(error).__name__
+        folder.save_state(status=status, finished=provenance.now(), error=message)
+        raise
 
 
 def is_finished(experiment: Experiment) -> bool:
@@ -84,15 +175,17 @@ def is_finished(experiment: Experiment) -> bool:
         and inputs == stat_inputs(inputs)
         and {str(f) for f in experiment.watched()} <= inputs.keys()
         and (experiment.folder / "metrics.json").exists()
+        and experiment.capture.finished(experiment.folder)
     )
 
 
-def _plan(experiment: Experiment, samples: list[Sample]) -> Plan:
+def _plan(experiment: Experiment, samples: list[Sample], shard: Shard | None = None) -> Plan:
+    """The requests of all items, or of a shard's, checked; an intervention knows all items."""
     model = experiment.model
     pruning = experiment.config["pruning"]
     sealer = Sealer(model.identity(), pruning, model.rate, model.stochastic, experiment.seed)
     plan = Plan(
-        samples,
+        samples if shard is None else [s for s in samples if shard.holds(s.id)],
         experiment.task,
         experiment.intervention,
         experiment.generation,
@@ -100,6 +193,7 @@ def _plan(experiment: Experiment, samples: list[Sample]) -> Plan:
         Context(experiment.seed, samples),
         hears=model.rate is not None,
         on_error=experiment.config["on_error"],
+        whole=shard is None,
     )
     plan.check()
     if plan.unasked:
@@ -108,40 +202,41 @@ def _plan(experiment: Experiment, samples: list[Sample]) -> Plan:
     return plan
 
 
-def _begin(experiment: Experiment, folder: RunFolder, plan: Plan) -> None:
-    """Record what is about to happen."""
+def _facts(experiment: Experiment, selection: dict[str, Json]) -> dict[str, Any]:
+    """What is about to be asked, by which code, where."""
+    return {
+        "fingerprint": experiment.fingerprint,
+        "condition": experiment.condition,
+        "config": experiment.config,
+        "model": experiment.model.identity(),
+        "selection": selection,
+        "code": code_digest(),
+        "versions": provenance.versions(),
+        "git": provenance.git_state(),
+        "host": provenance.host(),
+    }
+
+
+def _begin(folder: RunFolder, facts: dict[str, Any]) -> None:
     before = folder.state()
-    (folder.path / "traceback.txt").unlink(missing_ok=True)
     folder.save_state(
-        fingerprint=experiment.fingerprint,
-        condition=experiment.condition,
         status=RUNNING,
         started=before.get("started") or provenance.now(),
         starts=before.get("starts", 0) + 1,
         finished=None,
         error=None,
-        config=experiment.config,
-        model=experiment.model.identity(),
-        selection={
-            "items": len(plan.samples),
-            "requests": sum(map(len, plan.asked)),
-            "distinct_requests": len(plan.distinct()),
-            "skipped": dict(plan.skipped),
-        },
-        code=code_digest(),
-        versions=provenance.versions(),
-        git=provenance.git_state(),
-        host=provenance.host(),
+        **facts,
     )
 
 
 def _work(
-    experiment: Experiment, plan: Plan, folder: RunFolder, track: Log
+    experiment: Experiment, plan: Plan, folder: RunFolder, track: Log, asked: Timing | None
 ) -> tuple[Results, list[str]]:
     """Ask, score, write, track."""
-    store = ResponseLog(folder.path / "responses.jsonl")
+    store = ResponseLog(folder.path / "responses.jsonl", shards.answers(folder.path))
     try:
-        elapsed = _ask(experiment, plan, store)
+        timing = ask(experiment, plan, store) if asked is None else asked
+        store.adopt(plan.keys())
         decisions, unanswered = score_run(plan, store, folder.path / "decisions.jsonl")
     finally:
         store.close()
@@ -154,7 +249,8 @@ def _work(
         "n_skipped": sum(plan.skipped.values()),
     }
     results = Results(folder.path, status, values, metrics.analysis, decisions)
-    _write(experiment, plan, results, metrics.headline, unanswered, elapsed)
+    _write(experiment, plan, results, metrics.headline, unanswered, timing)
+    results.artifacts.extend(experiment.capture.take(experiment, plan, store))
     track(results)
     inputs = stat_inputs([*experiment.watched(), *sorted(plan.files)])
     write_json(folder.path / "inputs.json", inputs)
@@ -176,77 +272,16 @@ def _work(
     return results, unanswered
 
 
-def _ask(experiment: Experiment, plan: Plan, store: ResponseLog) -> float:
-    """Ask what is unanswered, then what follows from the answers, until nothing does."""
-    elapsed = 0.0
-    with ExitStack() as stack:
-        ready = False
-        while True:
-            answered = [store.answered(key) for key in plan.distinct()]
-            missing = len(answered) - sum(answered)
-            if missing:
-                began = time.monotonic()
-                if not ready:
-                    experiment.model.load(experiment.runtime)
-                    stack.enter_context(experiment.pruning(experiment.model))
-                    ready = True
-                _ask_round(experiment, plan, store, missing, sum(answered))
-                elapsed += time.monotonic() - began
-            with store.lookup() as answer:
-                if not plan.advance(answer):
-                    return elapsed
-
-
-def _ask_round(
-    experiment: Experiment, plan: Plan, store: ResponseLog, missing: int, already: int
-) -> None:
-    """Send the requests to the model; each answer is on disk before the next is drawn."""
-    model = experiment.model
-    in_flight: dict[str, Sample] = {}
-
-    def pending(stored: Answered) -> Iterator[Request]:
-        # A sequential model's answers depend on all earlier ones, so it starts from the first.
-        seen: set[str] = set()
-        for sample, request in plan.requests(stored):
-            wanted = model.sequential or not store.answered(request.key)
-            if wanted and request.key not in seen:
-                seen.add(request.key)
-                in_flight[request.key] = sample
-                yield request
-
-    bar = progress.wanted(experiment.config["progress"])
-    title = _title(experiment)
-    with progress.show(missing, already, bar, title) as shown, store.lookup() as stored:
-        for response in model.answer(pending(stored)):
-            sample = in_flight.pop(response.key)
-            if store.answered(response.key):
-                continue
-            store.append(response)
-            shown.tick(_correct(experiment, plan, sample, response), response.finish == "error")
-
-
-def _correct(
-    experiment: Experiment, plan: Plan, sample: Sample, response: Response
-) -> float | None:
-    """Score one answer for the progress display, where one answer is enough."""
-    if response.finish == "error" or response.variant or plan.open:
-        return None
-    scores = experiment.task.score(sample, [response])
-    correct = scores[0].values.get("correct") if len(scores) == 1 else None
-    return None if correct is None or math.isnan(correct) else correct
-
-
 def _write(
     experiment: Experiment,
     plan: Plan,
     results: Results,
     headline: tuple[str, ...],
     unanswered: list[str],
-    elapsed: float,
+    timing: Timing,
 ) -> None:
     """Metrics, analysis, table and figures; timing stands apart from what may not vary."""
-    folder, title, groups = results.folder, _title(experiment), experiment.task.groups
-    timing = {"asking_s": elapsed, **experiment.model.report()}
+    folder, name, groups = results.folder, title(experiment), experiment.task.groups
     metrics = {
         "fingerprint": experiment.fingerprint,
         "headline": list(headline),
@@ -264,7 +299,7 @@ def _write(
     if hasattr(experiment.intervention, "report"):
         analysis["intervention"] = experiment.intervention.report()
     write_json(folder / "analysis.json", analysis)
-    text = table.markdown(title, results.values, results.analysis, groups, headline)
+    text = table.markdown(name, results.values, results.analysis, groups, headline)
     write_bytes(folder / "results_table.md", text.encode())
     names = ["decisions.jsonl", "metrics.json", "analysis.json", "results_table.md", "run.json"]
     results.artifacts.extend(folder / name for name in names)
@@ -273,13 +308,8 @@ def _write(
 
         shown = tuple(dict.fromkeys((*groups, "answer_type", "n_options")))
         results.artifacts.extend(
-            figures.draw(folder / "figures", title, results.analysis, shown, headline)
+            figures.draw(folder / "figures", name, results.analysis, shown, headline)
         )
-
-
-def _title(experiment: Experiment) -> str:
-    config = experiment.config
-    return f"{config['task']['name']} · {config['model']['name']} · {experiment.condition}"
 
 
 def _show(experiment: Experiment, last: str) -> None:
@@ -287,7 +317,7 @@ def _show(experiment: Experiment, last: str) -> None:
     stored: dict[str, Any] = read_json(experiment.folder / "metrics.json")
     analysis = read_json(experiment.folder / "analysis.json")
     groups, headline = experiment.task.groups, tuple(stored.get("headline", ()))
-    table.terminal(_title(experiment), stored["metrics"], analysis, groups, headline)
+    table.terminal(title(experiment), stored["metrics"], analysis, groups, headline)
     sys.stdout.write(f"{last}\n")
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from lalm_bench import stopping
+
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")
 Result = TypeVar("Result")
@@ -104,6 +106,8 @@ def ask_concurrently(
     Exception
         Whatever `items`, `prepare`, `connect` or an ask raises, when all other work is cancelled.
         What should not end everything must be returned.
+    Stopped
+        It was requested: nothing more was asked, and all that was in flight is yielded.
     """
     events: SimpleQueue[Any] = SimpleQueue()
     waiting: deque[Ready] = deque()
@@ -116,6 +120,11 @@ def ask_concurrently(
         stack.callback(asking.close)
         asking.open()
         while True:
+            if stopping.requested():
+                waiting.clear()
+                drained = True
+                if not in_flight:
+                    stopping.check()
             while waiting and in_flight < limit.now:
                 asking.start(waiting.popleft())
                 in_flight += 1

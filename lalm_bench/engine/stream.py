@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from lalm_bench import stopping
 from lalm_bench.engine.budget import Budget
 from lalm_bench.engine.plan import setting
 from lalm_bench.engine.prefetch import ahead
@@ -144,6 +145,11 @@ def stream(
         running out of memory is mended the same way, and halves the budget.
     alike : callable
         Only items for which it gives equal values may share a batch.
+
+    Raises
+    ------
+    Stopped
+        It was requested: the batch in hand was answered as far as it had grown, and is yielded.
     """
 
     def attempt(request: Request) -> Prepared | Response:
@@ -165,7 +171,7 @@ def stream(
             if isinstance(item, Response):
                 yield item
                 continue
-            if len(batch) and (item is None or not batch.takes(item)):
+            if len(batch) and (item is None or stopping.requested() or not batch.takes(item)):
                 for response in batch.responses():
                     traffic.note(response)
                     yield response
@@ -173,6 +179,8 @@ def stream(
                 traffic.rows += len(batch)
                 traffic.longest_batch = max(traffic.longest_batch, len(batch))
                 batch = _Growing(begin, budget, runtime.batch_size, alike)
+            if item is not None and not len(batch):
+                stopping.check()
             traffic.wall_s = before + time.perf_counter() - started
             if item is None:
                 return
