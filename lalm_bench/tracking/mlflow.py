@@ -1,30 +1,32 @@
-"""One MLflow run per fingerprint, resumed by id."""
+"""One MLflow run per fingerprint: a mirror of the run's folder."""
 
 from __future__ import annotations
 
+import math
 import os
+import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from lalm_bench.errors import ConfigError, one_line
+from lalm_bench.errors import BenchError, Stopped, StoreError
 from lalm_bench.provenance import public
-from lalm_bench.store import read_json, write_json
+from lalm_bench.tracking import dead, mirror
+from lalm_bench.tracking.connection import Away, Connection, connect
+from lalm_bench.tracking.record import Record, joined
+from lalm_bench.tracking.unsent import Unsent
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lalm_bench.build import Experiment
     from lalm_bench.tracking.base import Log, Results
 
-_PARAMS_A_CALL = 100  # MLflow's limit for one batch
-_PARAM_CHARS = 6000
-_TABLE_ROWS = 5000
+# What a start may spend on runs of earlier starts, seconds.
+_BUDGET_S = 10.0
+_SYNC = "python -m lalm_bench.tracking sync"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class MlflowTracking:
     artifacts : str
         Artifact folder of a local (sqlite) store; a server uses its own.
     sweep : str, optional
-        Tag that the runs of a sweep share.
+        Tag that the runs of a sweep share; of a path the last part.
+    outputs : str
+        Where runs lie; what a store missed is noted in its folder `.unsent`.
     """
 
     name: str = "mlflow"
@@ -48,154 +52,146 @@ class MlflowTracking:
     experiment: str = "lalm_bench"
     artifacts: str = "outputs/mlruns"
     sweep: str | None = None
+    outputs: str = "outputs"
+
+    def prepare(self) -> None:
+        """Make store and experiment, once, and send what an earlier run kept."""
+        if store := self._reach():
+            self._catch_up(store)
 
     @contextmanager
     def track(self, experiment: Experiment) -> Iterator[Log]:
-        """Open or resume the run; FINISHED at the end, FAILED with the traceback on an error."""
-        client, run_id = self._open(experiment)
-        try:
-            yield lambda results: _log(client, run_id, results)
-        except BaseException as error:
-            client.log_text(run_id, public(traceback.format_exc()), "traceback.txt")
-            stopped = isinstance(error, KeyboardInterrupt)
-            client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
-            raise
-        client.set_terminated(run_id, "FINISHED")
+        """Open or resume the run; at the end it is what the folder has become.
 
-    def _open(self, experiment: Experiment) -> tuple[MlflowClient, str]:
-        client, experiment_id = self._connect()
+        FINISHED, or FAILED with the traceback on an error, KILLED when it was stopped; RUNNING as
+        long as `run.json` says so.
+        """
         folder = experiment.folder
-        note = read_json(folder / "mlflow.json") or {}
-        run_id = note.get("run_id") if note.get("uri") == public(self.uri) else None
-        run_id = _existing(client, run_id) or _find(client, experiment_id, experiment.fingerprint)
-        tags = {
-            "fingerprint": experiment.fingerprint,
-            "folder": str(folder),
-            "task": str(experiment.config["task"]["name"]),
-            "model": str(experiment.config["model"]["name"]),
-            "condition": experiment.condition,
-            **({"sweep": self.sweep} if self.sweep else {}),
-        }
-        if run_id is None:
-            run_name = f"{tags['task']} {tags['model']} {tags['condition']}"
-            run = client.create_run(experiment_id, tags=tags, run_name=run_name)
-            run_id = run.info.run_id
-            _log_params(client, run_id, experiment.config)
-            client.log_dict(run_id, experiment.config, "config.yaml")
-        else:
-            client.update_run(run_id, status="RUNNING")
-            for key, value in tags.items():
-                client.set_tag(run_id, key, value)
-        write_json(folder / "mlflow.json", {"uri": public(self.uri), "run_id": run_id})
-        return client, run_id
-
-    def _connect(self) -> tuple[MlflowClient, str]:
-        """Client and experiment id; the local store is created by one process at a time."""
-        import mlflow
-        from mlflow.exceptions import MlflowException
-
-        _quieten()
-        mlflow.set_tracking_uri(self.uri)
+        store = self._reach()
+        if store is not None:
+            self._catch_up(store, folder)
+        self._unsent.add(folder)
+        reached = self._begin(store, folder)
+        logged: list[Results] = []
         try:
-            if not self.uri.startswith("sqlite:///"):
-                client = mlflow.MlflowClient(self.uri)
-                return client, _experiment_id(client, self.experiment, None)
-            database = Path(self.uri.removeprefix("sqlite:///"))
-            database.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(database.with_name(database.name + ".lock")):
-                client = mlflow.MlflowClient(self.uri)
-                place = Path(self.artifacts).absolute().as_uri()
-                return client, _experiment_id(client, self.experiment, place)
-        except MlflowException as error:
-            raise ConfigError(
-                f"tracking.uri={public(self.uri)}: {public(one_line(error))}; start the server, "
-                "change the URI, or use tracking=none"
-            ) from error
+            yield logged.append
+        except BaseException as error:
+            status = "FAILED" if _is_failure(error) else "KILLED"
+            self._end(folder, logged, (status, traceback.format_exc()), reached)
+            raise
+        self._end(folder, logged, None, reached)
+
+    def complete(self, folders: Sequence[Path]) -> None:
+        """Send these runs, all of them, and add the sweep's tag; live ones are left alone."""
+        for folder in folders:
+            if (folder / "run.json").is_file():
+                self._unsent.add(folder)
+        if store := self._reach():
+            self._deliver(store, list(folders), sweep=self.sweep)
+
+    @property
+    def _unsent(self) -> Unsent:
+        return Unsent(Path(self.outputs), self.uri, self.experiment)
+
+    def _reach(self) -> Connection | None:
+        """The store, or None and a line on stderr."""
+        try:
+            return connect(self.uri, self.experiment, self.artifacts)
+        except Away as error:
+            self._say(f"does not answer ({error}); what it misses is kept, a later start sends it")
+            return None
+
+    def _begin(self, store: Connection | None, folder: Path) -> bool:
+        """Whether the store knows of the run."""
+        record = Record.read(folder)
+        if record is None:
+            return False
+        place = {"uri": public(self.uri), "experiment": self.experiment}
+        record = _joining(record, self.sweep).noted(**place, slurm_job=_slurm_job())
+        if store is None:
+            return False
+        try:
+            mirror.begin(store, record)
+        except Away as error:
+            self._say(f"did not take it ({error}); it is kept, a later start sends it")
+            return False
+        return True
+
+    def _end(
+        self,
+        folder: Path,
+        results: list[Results],
+        failed: tuple[str, str] | None,
+        reached: bool,
+    ) -> None:
+        """Send the end; a store that is away now is told at the next start."""
+        try:
+            record = Record.read(folder)
+            if record is None:
+                return
+            store = connect(self.uri, self.experiment, self.artifacts)
+            mirror.finish(store, record, results, failed)
+        except (Away, BenchError) as error:
+            if reached:
+                self._say(f"went away ({error}); the result is kept, a later start sends it")
+            return
+        if record.ended != "RUNNING" or failed:
+            self._unsent.drop(folder)
+
+    def _catch_up(self, store: Connection, but: Path | None = None) -> None:
+        """Send what earlier runs left, within the budget; by one process at a time."""
+        with self._unsent.alone() as alone:
+            if not alone:
+                return
+            own = but.absolute() if but else None
+            waiting = [f for f in self._unsent.folders() if f.absolute() != own]
+            sent, left = self._deliver(store, waiting, time.monotonic() + _BUDGET_S)
+        if sent:
+            more = f"; {left} remain for the next start, or for {_SYNC}" if left else ""
+            self._say(f"now has {sent} earlier run{'s' * (sent > 1)}{more}")
+
+    def _deliver(
+        self,
+        store: Connection,
+        folders: Sequence[Path],
+        deadline: float = math.inf,
+        sweep: str | None = None,
+    ) -> tuple[int, int]:
+        """How many runs were sent, and how many are still to be."""
+        sent, left = 0, 0
+        for place, folder in enumerate(folders):
+            if time.monotonic() > deadline:
+                return sent, left + len(folders) - place
+            try:
+                if not dead.bury(folder):
+                    continue  # it lives, and sends itself
+                record = Record.read(folder)
+                if record is not None:
+                    mirror.finish(store, _joining(record, sweep))
+            except StoreError as error:
+                self._say(f"cannot be told of {folder}: {error}")
+                continue
+            except Away as error:
+                self._say(f"did not take {folder} ({error}); a later start sends it")
+                left += 1
+                continue
+            self._unsent.drop(folder)
+            sent += 1
+        return sent, left
+
+    def _say(self, words: str) -> None:
+        sys.stderr.write(f"MLflow at {public(self.uri)} {words}\n")
 
 
-def _quieten() -> None:
-    import logging
-
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+def _is_failure(error: BaseException) -> bool:
+    return isinstance(error, Exception) and not isinstance(error, Stopped)
 
 
-def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=artifacts))
+def _joining(record: Record, sweep: str | None) -> Record:
+    """The record of a run that is a cell of this sweep, too."""
+    return record.noted(sweep=",".join(joined(record.note.get("sweep"), sweep)) or None)
 
 
-def _existing(client: MlflowClient, run_id: str | None) -> str | None:
-    from mlflow.exceptions import MlflowException
-
-    if run_id is None:
-        return None
-    try:
-        run = client.get_run(run_id)
-    except MlflowException:
-        return None
-    return run_id if run.info.lifecycle_stage == "active" else None
-
-
-def _find(client: MlflowClient, experiment_id: str, fingerprint: str) -> str | None:
-    runs = client.search_runs([experiment_id], f"tags.fingerprint = '{fingerprint}'", max_results=1)
-    return str(runs[0].info.run_id) if runs else None
-
-
-def flat_params(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as `a.b.c` -> text; lists as one text."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
-            flat |= flat_params(value, f"{name}.")
-        else:
-            flat[name] = str(value)[:_PARAM_CHARS]
-    return flat
-
-
-def _log_params(client: MlflowClient, run_id: str, config: dict[str, Any]) -> None:
-    from mlflow.entities import Param
-
-    params = [Param(k, v) for k, v in flat_params(config).items() if k.partition(".")[0] != "paths"]
-    for start in range(0, len(params), _PARAMS_A_CALL):
-        client.log_batch(run_id, params=params[start : start + _PARAMS_A_CALL])
-
-
-def _log(client: MlflowClient, run_id: str, results: Results) -> None:
-    import time
-
-    import mlflow
-    from mlflow.entities import Metric
-
-    from lalm_bench.metrics.multiple_choice import flatten
-
-    columns = [name.removeprefix("by_") for name in results.analysis if name.startswith("by_")]
-    numbers = {k: float(v) for k, v in results.values.items() if v is not None}
-    numbers |= flatten(results.analysis, columns)
-    now = int(time.time() * 1000)
-    metrics = [Metric(_metric_name(k), v, now, 0) for k, v in numbers.items()]
-    for start in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[start : start + 1000])
-    client.set_tag(run_id, "status", results.status)
-    for file in results.artifacts:
-        client.log_artifact(run_id, str(file), "figures" if file.suffix in (".png", ".svg") else "")
-    table = results.decisions.head(_TABLE_ROWS)
-    if len(table):
-        # log_table appends to an existing table, so a resumed run gets its table as an artifact.
-        frame = table.astype(object).where(table.notna(), None)
-        content = {"columns": list(frame.columns), "data": frame.to_numpy().tolist()}
-        client.log_dict(run_id, content, "decisions_table.json")
-        client.set_tag(
-            run_id,
-            mlflow.utils.mlflow_tags.MLFLOW_LOGGED_ARTIFACTS,
-            '[{"path": "decisions_table.json", "type": "table"}]',
-        )
-
-
-def _metric_name(name: str) -> str:
-    """MLflow allows letters, digits and `_-. :/`; brackets and others become underscores."""
-    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
+def _slurm_job() -> str | None:
+    array, task = (os.environ.get(f"SLURM_ARRAY_{k}") for k in ("JOB_ID", "TASK_ID"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")

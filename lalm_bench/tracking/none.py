@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ class NoTracking:
 
     name: str = "none"
 
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
     @contextmanager
     def track(self, experiment: Experiment) -> Iterator[Log]:
         """Do nothing around the run."""
         yield lambda results: None
+
+    def complete(self, folders: Sequence[Path]) -> None:
+        """Nothing to complete."""

@@ -1,17 +1,12 @@
 """Against real MLflow stores: sqlite, and a server in a process of its own."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 
-from lalm_bench.tracking.mlflow import flat_params
+from tests.conftest import ROOT, environment
 
 SMALL = ("model=random", "task.scenes=2", "figures=false")
 
@@ -96,62 +91,76 @@ def test_tracking_none_imports_no_mlflow(bench):
     assert not any(line.endswith(" mlflow") for line in done.stderr.splitlines())
 
 
-def test_a_tracking_server(bench, client, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"),
-            *("--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"),
-            *("--artifacts-destination", str(tmp_path / "served")),
-        ],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+def test_a_tracking_server(bench, server):
+    bench(*SMALL, f"tracking.uri={server.uri}", check=0)
+    (run,) = server.runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["n"] == 14
+    names = {a.path for a in server.client().list_artifacts(run.info.run_id)}
+    assert {"decisions.jsonl", "decisions_table.json", "run.json"} <= names
+
+
+@pytest.mark.parametrize("uri", ["gopher://x", "127.0.0.1:9", "sqlite:////proc/no/mlflow.db"])
+def test_an_impossible_store_is_one_line(bench, uri):
+    done = bench(*SMALL, f"tracking.uri='{uri}'", check=2)
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error: tracking.uri={uri}: ")
+
+
+def test_a_deleted_experiment_is_named(bench, client):
+    bench(*SMALL, check=0)
+    (experiment,) = [e for e in client().search_experiments() if e.name == "lalm_bench"]
+    client().delete_experiment(experiment.experiment_id)
+    done = bench(*SMALL, "rescore=true", check=2)
+    assert "was deleted" in done.stderr
+    assert f"restore -x {experiment.experiment_id}" in done.stderr
+    bench(*SMALL, "rescore=true", "tracking.experiment=other", check=0)
+
+
+def test_eight_processes_make_one_store(tmp_path):
+    words = (
+        "from lalm_bench.tracking.mlflow import MlflowTracking as M;"
+        f"M(uri='sqlite:///{tmp_path}/deep/m.db', outputs='{tmp_path}').prepare()"
     )
-    try:
-        wait_for(f"{uri}/health")
-        bench(*SMALL, f"tracking.uri={uri}", check=0)
-        (run,) = runs(client(uri))
-        assert run.info.status == "FINISHED"
-        assert run.data.metrics["n"] == 14
-        names = {a.path for a in client(uri).list_artifacts(run.info.run_id)}
-        assert "decisions.jsonl" in names
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(20)
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", words], stderr=subprocess.PIPE, env=environment(ROOT)
+        )
+        for _ in range(8)
+    ]
+    said = [process.communicate(timeout=200)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * 8, said
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/deep/m.db")
+    assert sorted(e.name for e in client.search_experiments()) == ["Default", "lalm_bench"]
 
 
-def test_a_server_that_is_not_there_is_one_line(bench):
-    env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    done = bench(*SMALL, "tracking.uri=http://127.0.0.1:9", env=env, check=2)
-    assert done.stderr.strip().splitlines()[-1].startswith("error: tracking.uri=http://127.0.0.1:9")
+def test_what_is_swept_is_comparable(bench, client):
+    swept = ("intervention=noise", "intervention.snr_db=10,-10", "seed=1,2")
+    bench("-m", *SMALL, *swept, env={"LALM_BENCH_SWEEP": "/somewhere/else"}, check=0)
+    found = runs(client())
+    settings = ("intervention.name", "intervention.snr_db", "seed", "task.name", "model.name")
+    assert sorted(tuple(run.data.params[s] for s in settings) for run in found) == [
+        ("noise", snr, seed, "mcq_synthetic", "random")
+        for snr in ("-10", "10")
+        for seed in ("1", "2")
+    ]
+    # Everything else is the same, so that MLflow's table of differences shows what was swept only.
+    rest = [
+        {k: v for k, v in run.data.params.items() if k not in ("seed", "intervention.snr_db")}
+        for run in found
+    ]
+    follow = {"intervention.seed", "model.seed", "task.seed"}  # settings that repeat the seed
+    assert len({tuple(sorted(r.items() - {(k, r.get(k)) for k in follow})) for r in rest}) == 1
+    assert not any("/" in value for run in found for value in run.data.params.values())
+    assert len({run.data.tags["sweep"] for run in found}) == 1
+    assert "/" not in found[0].data.tags["sweep"]
+    assert {run.data.tags["git.dirty"] for run in found} <= {"true", "false"}
+    assert all(run.data.tags["host"] and run.data.tags["condition"] for run in found)
 
 
-def test_a_password_in_the_uri_is_written_nowhere(bench, run_folders):
-    env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    done = bench(*SMALL, "tracking.uri=http://me:hunter2@127.0.0.1:9", env=env, check=2)
-    assert "hunter2" not in done.stdout + done.stderr
-    (folder,) = run_folders().values()
-    written = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-    assert b"127.0.0.1:9" in written
-    assert b"hunter2" not in written
-
-
-def wait_for(url, seconds=90):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise TimeoutError(url)
-
-
-def test_params_are_flat_text():
-    flat = flat_params({"a": {"b": [1, 2], "c": {}}, "d": None})
-    assert flat == {"a.b": "[1, 2]", "a.c": "{}", "d": "None"}
+def test_a_cell_of_two_sweeps_is_in_both(bench, client):
+    for sweep in ("first", "second"):
+        bench(*SMALL, f"tracking.sweep={sweep}", "rescore=true", check=0)
+    (run,) = runs(client())
+    assert run.data.tags["sweep"] == "first,second"

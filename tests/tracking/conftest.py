@@ -1,0 +1,16 @@
+"""A real MLflow server that tests may take away and bring back."""
+
+import pytest
+
+from tests.slurm.tracking_server import TrackingServer
+
+
+@pytest.fixture
+def server(tmp_path):
+    """`launchers/mlflow-server` on a port of its own, started."""
+    pytest.importorskip("mlflow")
+    (tmp_path / "server").mkdir()
+    server = TrackingServer(tmp_path / "server")
+    server.start()
+    yield server
+    server.stop()
