@@ -1,11 +1,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Nodes need root; without it these tests skip, and say why.
+WITH_SLURM = $(shell [ "$$(id -u)" != 0 ] || echo launchers/slurm-local with)
 
-.PHONY: run test lint clean help
+.PHONY: run test test-slurm test-browser lint clean help
 
 help:            ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(VENV)/.run   ## set up and run the main job: synthetic suite, signal listener, then its chance level
 	$(BIN)/python -m lalm_bench
@@ -14,8 +16,20 @@ run: $(VENV)/.run   ## set up and run the main job: synthetic suite, signal list
 test: $(VENV)/.dev  ## set up and pass the tests
 	$(BIN)/python -m pytest -q -m "not slurm and not browser"
 
+test-slurm: $(VENV)/.dev    ## the tests that need SLURM: as root, installed, started and stopped here
+	@[ "$$(id -u)" != 0 ] || launchers/slurm-local install
+	$(WITH_SLURM) $(BIN)/python -m pytest -q tests -m "slurm and not browser"
+
+test-browser: $(VENV)/.dev  ## the tests that need Chromium: as root, installed here (SLURM too)
+	@[ "$$(id -u)" != 0 ] || launchers/slurm-local install
+	@[ "$$(id -u)" != 0 ] || command -v chromium > /dev/null || { apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium fonts-liberation > /dev/null; }
+	$(WITH_SLURM) $(BIN)/python -m pytest -q tests -m browser
+
 lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/mypy launchers/mlflow-server
+	! command -v shellcheck > /dev/null || shellcheck -x .ci/run launchers/slurm-local
 
 clean:           ## remove the environment and caches (results stay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from lalm_bench import audio, provenance
 from lalm_bench.build import build
 from lalm_bench.cli import explain
 from lalm_bench.errors import BenchError, ConfigError, Incomplete, one_line
-from lalm_bench.identity import canonical
+from lalm_bench.one_model import OneModel, model_key
 from lalm_bench.run import run
 from lalm_bench.store import write_bytes, write_json
-from lalm_bench.types import Json, Model
+from lalm_bench.types import Json
 
 if TYPE_CHECKING:
     from lalm_bench.study_timing import Turns
@@ -75,6 +74,10 @@ def study(config: DictConfig) -> str:
     """
     sys.stdout.write("checking all cells before the first is asked\n")
     sys.stdout.flush()
+    if config.judge.name != "none":
+        raise ConfigError(
+            "a study's runs are judged when they are done: stage=judge judge.runs=[FOLDER, ...]"
+        )
     cells = list(_cells(config))
     if not cells:
         raise ConfigError(
@@ -83,7 +86,7 @@ def study(config: DictConfig) -> str:
     folder = _folder(config, cells)
     turns = _turns(config, folder)
     audio.keep_clips()
-    resident = _Resident()
+    resident = OneModel()
     outcomes = []
     for number, cell in enumerate(cells, 1):
         sys.stdout.write(f"\n[{number}/{len(cells)}] {' '.join(cell.overrides)}\n")
@@ -119,7 +122,7 @@ def _turns(config: DictConfig, folder: Path) -> Turns | None:
 
 
 def _timings(
-    turns: Turns | None, cells: Sequence[Cell], outcomes: Sequence[Outcome], resident: _Resident
+    turns: Turns | None, cells: Sequence[Cell], outcomes: Sequence[Outcome], resident: OneModel
 ) -> tuple[Timings, list[str]]:
     """Stage times of the cells that have a result, by their folders; and what failed."""
     if turns is None:
@@ -130,7 +133,7 @@ def _timings(
             # Decided when a network is loaded: nothing may be heard or read only once here.
             changes = {"runtime": {"reuse_audio": False, "audio_cache": None}}
             timed: Any = OmegaConf.merge(cell.config, changes)
-            key = (str(timed.task.name), _model_key(timed))
+            key = (str(timed.task.name), model_key(timed))
             groups.setdefault(key, []).append((outcome.folder, timed))
     found: dict[str, Mapping[str, Any]] = {}
     failed = []
@@ -213,30 +216,7 @@ def combinations(settings: Mapping[str, Any]) -> list[tuple[str, ...]]:
 _PLAIN = {"True": "true", "False": "false", "None": "null"}
 
 
-class _Resident:
-    """The model of the last cell; another one replaces it, so that two never share a device."""
-
-    def __init__(self) -> None:
-        self._key = b""
-        self._model: Model | None = None
-
-    def of(self, config: DictConfig) -> Model:
-        key = _model_key(config)
-        if self._model is None or key != self._key:
-            self._model = None  # its memory is free before the next one asks for some
-            model: Model = instantiate(config.model, _convert_="all")
-            self._model, self._key = model, key
-        return self._model
-
-
-def _model_key(config: DictConfig) -> bytes:
-    return canonical([OmegaConf.to_container(config[n], resolve=True) for n in _MODEL])
-
-
-_MODEL = ("model", "runtime")
-
-
-def _outcome(cell: Cell, resident: _Resident) -> Outcome:
+def _outcome(cell: Cell, resident: OneModel) -> Outcome:
     try:
         return Outcome(cell.overrides, run(cell.config, resident.of(cell.config)))
     except (BenchError, Incomplete) as error:

@@ -1,0 +1,1 @@
+"""Sweeps on SLURM: packed into jobs, told truly, resumed, collected."""
