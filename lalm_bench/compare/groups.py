@@ -64,7 +64,7 @@ def compare_cells(cells: Sequence[Cell], outputs: Path) -> Report:
             baseline = (
                 _named(members[0].run, everything, outputs)
                 or _among(members)
-                or _finished_before(members[0].run, _pruning(members))
+                or finished_before(members[0].run, _pruning(members))
             )
         except BenchError as error:
             report.missing.append(one_line(error))
@@ -144,7 +144,7 @@ def _is_zero(intervention: Mapping[str, Any]) -> bool:
     return any(key in intervention and intervention[key] == v for key, v in _UNCHANGED.items())
 
 
-def _finished_before(run: Run, pruning: bytes) -> Run | None:
+def finished_before(run: Run, pruning: bytes) -> Run | None:
     """The newest run without intervention and of the same settings that was finished earlier."""
     beside = run.folder.parent.parent  # <outputs>/<task>/<model>
     found = []

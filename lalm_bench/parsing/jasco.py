@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from functools import cache
+
+from lalm_bench.judges.parsers import Labelled, Words
 
 ORIENTATIONS = ("audio", "speech", "both", "neither")
+# The published prompt exists in two wordings, "Both" and "Good", which mean the same.
+_SAID = {name: ORIENTATIONS.index(name) for name in ORIENTATIONS}
+_ORIENTATION = {"levels": {**_SAID, "good": _SAID["both"]}, "scale": "nominal"}
 
-# Labels may be set in bold, and the value may stand on the next line.
-_GAP = r"\s*\**\s*:\s*\**\s*[\"'\[(*]*\s*"
-_RATING = re.compile(rf"\brating{_GAP}(-?\d+(?:\.\d+)?)", re.IGNORECASE)
-_ORIENTATION = re.compile(
-    rf"\borientation{_GAP}(audio|speech|both|good|neither)\b(?!\s*(?:-\s*oriented\s*)?/)",
-    re.IGNORECASE,
-)
+
+@cache
+def parser() -> Labelled:
+    """Reads the four labelled parts; the last rating and the last orientation count."""
+    return Labelled({"rating": {"levels": {"0": 0, "1": 1, "2": 2}}, "orientation": _ORIENTATION})
+
+
+def bare_orientation() -> Words:
+    """Reads the answer to the question that asks for the orientation alone."""
+    return Words({"orientation": _ORIENTATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +46,7 @@ class Verdict:
 
 
 def verdict(text: str) -> Verdict:
-    r"""Read a judge's answer; the last rating and the last orientation count.
-
-    The published prompt exists in two wordings, "Both" and "Good", which mean the same.
+    r"""Read a judge's answer, as the rubric does.
 
     Examples
     --------
@@ -49,10 +55,8 @@ def verdict(text: str) -> Verdict:
     >>> verdict("Rating: 3\nOrientation:\nSpeech-Oriented").malformed
     True
     """
-    ratings = _RATING.findall(text)
-    orientations = _ORIENTATION.findall(text)
-    rating = ratings[-1] if ratings else ""
-    named = orientations[-1].lower() if orientations else None
+    found = parser().parse(text, {})
+    rating, code = found["rating"], found["orientation"]
     return Verdict(
-        int(rating) if rating in ("0", "1", "2") else None, "both" if named == "good" else named
+        None if rating is None else int(rating), None if code is None else ORIENTATIONS[int(code)]
     )

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lalm_bench.judges.fields import Field
+from lalm_bench.judges.hygiene import without_repeated
 
 CRITERIA = ("correctness", "relevance", "completeness", "clarity", "overall")
 # "OVERALL: 4", "**Overall:** [4.5]"
@@ -51,3 +56,28 @@ def published_open_verdict(text: str) -> dict[str, float]:
     if found["overall"] == _MISSING:
         found["overall"] = sum(found[name] for name in CRITERIA[:4]) / 4
     return found
+
+
+class OpenVerdict:
+    """Both readings of a judge's answer, for the rubric."""
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """The criteria, and the overall score as published."""
+        return [Field(name=name, low=1, high=5) for name in (*CRITERIA, "open_published")]
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """What stands in front of the scores."""
+        return CRITERIA
+
+    def parse(
+        self, reply: str, row: Mapping[str, Any], answer: str = ""
+    ) -> dict[str, float | None]:
+        """Field -> score; only `open_published` is never None."""
+        reply = without_repeated(reply, answer, CRITERIA)
+        published = published_open_verdict(reply)["overall"]
+        return {**open_verdict(reply), "open_published": published}
+
+    def schema(self) -> None:
+        """None: the answer is no JSON."""

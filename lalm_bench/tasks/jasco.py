@@ -1,9 +1,9 @@
 """JASCO: what are the speakers doing? Answerable only from sound and speech together.
 
 Wang et al. (2024), arXiv 2409.14526. Layout: `<root>/dataset/v0/v0.csv` beside `<audio_id>.wav`.
-Answers are free text that judges rate; `task.verdicts` takes what judges said elsewhere.
-`python -m lalm_bench.tasks.jasco RUN_FOLDER OUT.csv` writes a run's answers as the published
-evaluation table.
+Answers are free text that judges rate: `judge=jasco` here, or `task.verdicts` for what judges said
+elsewhere. `python -m lalm_bench.tasks.jasco RUN_FOLDER OUT.csv` writes a run's answers, and the
+verdicts on them, as the published evaluation table.
 """
 
 from __future__ import annotations
@@ -172,14 +172,17 @@ class Jasco:
                     )
                 values |= _values(judge, verdict)
                 stage = stage if verdict is None else "judged"
-            scores.append(Score(sample.id, stage, stage, values, variant=response.variant))
+            facts: dict[str, Json] = {"prompt": self.instructions[number - 1]}
+            scores.append(
+                Score(sample.id, stage, stage, values, variant=response.variant, facts=facts)
+            )
         return scores
 
     def metrics(self, decisions: pd.DataFrame) -> Metrics:
         """Best-mean and modality dependence, where there are verdicts."""
         from lalm_bench.metrics.jasco import summarise
 
-        return summarise(decisions, [*self._judged])
+        return summarise(decisions)
 
 
 def _values(judge: str, verdict: Verdict | None) -> dict[str, float]:

@@ -18,6 +18,7 @@ from lalm_bench.errors import BenchError, DataError, one_line
 from lalm_bench.parsing.jasco import Verdict, verdict
 from lalm_bench.store import read_json
 from lalm_bench.tasks.bad_rows import demand_whole
+from lalm_bench.tasks.jasco_judged import judged_rows
 
 COLUMNS = (
     *("audio_id", "Audio", "Speech", "Audio-Only Answer", "Speech-Only Answer"),
@@ -116,6 +117,9 @@ def read_segments(path: Path) -> dict[str, list[tuple[float, float]]]:
 def evaluation_rows(folder: Path) -> list[dict[str, Any]]:
     """A run's answers as rows of the published evaluation table, in the run's order.
 
+    A run judged with the rubric jasco has a column more for each judge, named after it; that of a
+    single judge has the published name.
+
     Parameters
     ----------
     folder : Path
@@ -124,13 +128,14 @@ def evaluation_rows(folder: Path) -> list[dict[str, Any]]:
     Raises
     ------
     DataError
-        It is no such folder, or a recording is gone.
+        It is no such folder, a recording is gone, or verdicts are not on these answers.
     """
     config = (read_json(folder / "run.json") or {}).get("config", {})
     instructions = config.get("task", {}).get("instructions")
     decisions = folder / "decisions.jsonl"
     if not instructions or not decisions.is_file():
         raise DataError(f"{folder}: not the folder of a finished run with task=jasco")
+    judged = judged_rows(folder, EVALUATION)
     rows = []
     for line in decisions.read_bytes().splitlines():
         row = orjson.loads(line)
@@ -145,6 +150,7 @@ def evaluation_rows(folder: Path) -> list[dict[str, Any]]:
                 "with_speech": True,
                 "tgt_text": row["target"],
                 "allm_output": row["text"],
+                **judged.cells(row),
             }
         )
     return rows
@@ -163,7 +169,8 @@ def write_evaluation(rows: Sequence[dict[str, Any]], path: Path) -> None:
         raise DataError(f"{path}: is there already and may hold verdicts; name another file")
     try:
         with open(part, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, EVALUATION)
+            judges = [name for name in (rows[0] if rows else ()) if name not in EVALUATION]
+            writer = csv.DictWriter(file, [*EVALUATION, *judges])
             writer.writeheader()
             writer.writerows(rows)
         os.replace(part, path)
@@ -178,7 +185,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write a run's evaluation table; 2 when the input is at fault."""
     parser = argparse.ArgumentParser(
         prog="python -m lalm_bench.tasks.jasco",
-        description="Write a JASCO run's answers as the published evaluation table.",
+        description="Write a JASCO run's answers, and the verdicts that it has got, as the "
+        "published evaluation table.",
     )
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("out", type=Path, help="CSV to write")

@@ -65,5 +65,7 @@ class Mmar(StringMatched):
                 "category": plain(row.get("category")),
                 "sub_category": plain(row.get("sub-category")),
                 "language": plain(row.get("language")),
+                # What the rubric's judge is told.
+                **{name: row[name] for name in ("thinking", "rubric") if row.get(name)},
             },
         )

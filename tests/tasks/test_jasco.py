@@ -2,15 +2,21 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
 import soundfile
 
 from lalm_bench.errors import ConfigError, DataError
+from lalm_bench.judges.check import check
+from lalm_bench.judges.rated import read
+from lalm_bench.parsing.jasco import ORIENTATIONS, verdict
 from lalm_bench.tasks.jasco import Jasco
 from lalm_bench.tasks.jasco_files import EVALUATION, main
+from lalm_bench.tasks.jasco_judged import judged_rows
 from lalm_bench.types import Generation, Response
+from tests.openai_server import Server, running
 from tests.test_conf import experiment
 
 QUIET = ("tracking=none", "figures=false")
@@ -212,3 +218,98 @@ def test_settings_and_files_that_cannot_be(jasco, published, tmp_path, capsys):
         list(jasco(verdicts=[str(published("e.csv", lambda i, k: "x"))]).samples())
     assert main([str(tmp_path), str(tmp_path / "o.csv")]) == 2
     assert "task=jasco" in capsys.readouterr().err
+
+
+def scripted(body):
+    """A judge that answers by (item, instruction) in ways that have to be read with care."""
+    text = body["messages"][-1]["content"]
+    asked = re.search(r"item (\d+) ask (\d+)", text if isinstance(text, str) else text[-1]["text"])
+    said = "I guess it is Speech-Oriented."  # the second question's answer
+    if asked:
+        i, k = map(int, asked.groups())
+        said = {
+            1: f"Rating: {i % 3}\nExplanation2: leans to what is said",
+            2: "no idea",
+            3: "The reply has no rating.\nOrientation: Both",
+        }.get(k, JUDGED.format(i % 3, "Both"))
+    choice = {"index": 0, "message": {"role": "assistant", "content": said}}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    return {"choices": [choice | {"finish_reason": "stop"}], "usage": usage}
+
+
+def test_verdicts_of_a_judged_run_go_out_and_give_the_same_numbers(
+    bench, run_folders, root, published, tmp_path
+):
+    path = published("answers.csv", lambda i, k: f"item {i} ask {k}")
+    words = ("task=jasco", f"task.root={root}", "model=predictions", *QUIET)
+    bench(*words, f"model.path={path}", check=0)
+    (folder,) = run_folders().values()
+    with running(Server(reply=scripted)) as url:
+        panel = (f"judge.panel.judge.endpoint.base_url={url}", "judge.panel.judge.served_name=m")
+        bench(*words, f"model.path={path}", "stage=judge", "judge=jasco", *panel, check=0)
+    place = folder / "judge" / "jasco"
+    judged = json.loads((place / "metrics.json").read_text())["metrics"]
+    # Instructions 4 to 8 are both-oriented: an item's best is its number modulo 3.
+    assert judged["best_mean"] == pytest.approx(sum(i % 3 for i in range(1, 81)) / 80)
+    assert judged["mean_score"] == pytest.approx(judged["best_mean"] * 5 / 8)
+    assert judged["both_dependence"] == pytest.approx(6 / 8)
+    assert judged["speech_dependence"] == pytest.approx(2 / 8)
+    assert judged["malformed_rate"] == pytest.approx(2 / 8)
+    out = tmp_path / "judged.csv"
+    assert main([str(folder), str(out)]) == 0
+    with open(out, newline="") as file:
+        assert next(csv.reader(file)) == [*EVALUATION, "llama3_extract"]
+    before = set(run_folders().values()) | {folder}
+    bench(*words, f"model.path={out}", f"task.verdicts=[{out}]", check=0)
+    (other,) = set(run_folders().values()) - before
+    again = json.loads((other / "metrics.json").read_text())["metrics"]
+    known = set(again) & set(judged)
+    assert {"best_mean", "mean_score", "neither_rate", "speech_dependence"} <= known
+    assert {name: again[name] for name in known} == {name: judged[name] for name in known}
+    # The table is a form of verdicts itself, and says of this run what its judge said.
+    (rating, orientation) = check(read(place), read(out))["comparisons"]
+    assert (rating["n"], rating["accuracy"], rating["kappa"]) == (480, 1.0, 1.0)
+    assert (orientation["n"], orientation["accuracy"]) == (640, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "rating", "orientation", "cell"),
+    [
+        ("Rating: 2\nOrientation: Good", 2, 2, "Rating: 2\nOrientation: Good"),
+        ("Rating: 2\n\nSpeech.", 2, 1, "Rating: 2\n\nSpeech.\nOrientation: Speech-Oriented"),
+        (  # whatever made the run's rubric read nothing in it
+            "Rating: 2\nOrientation: Both",
+            None,
+            None,
+            "Rating: 2\nOrientation: Both\nRating: unknown\nOrientation: unknown",
+        ),
+        ("", None, None, "\nRating: unknown"),  # an empty reply is malformed, not absent
+        (None, None, None, ""),
+    ],
+)
+def test_a_cell_reads_as_the_verdict_was_read(tmp_path, text, rating, orientation, cell):
+    folder = tmp_path / "judge" / "jasco"
+    folder.mkdir(parents=True)
+    answer = {"id": "1", "variant": "instruction=1", "text": "w"}
+    said = {"rating[j]": rating, "orientation[j]": orientation, "verdict[j]": text}
+    (folder / "decisions.jsonl").write_text(json.dumps(answer | said) + "\n")
+    rows = judged_rows(tmp_path, EVALUATION)
+    assert rows.cells(answer) == {"llama3_extract": cell}
+    if text is not None:
+        found = verdict(cell)
+        code = None if found.orientation is None else ORIENTATIONS.index(found.orientation)
+        assert (found.rating, code) == (rating, orientation)
+    with pytest.raises(DataError, match="asked about another answer"):
+        rows.cells(answer | {"text": "v"})
+
+
+def test_what_has_no_place_in_the_published_table_is_refused(tmp_path):
+    folder = tmp_path / "judge" / "jasco"
+    folder.mkdir(parents=True)
+    row = {"id": "1", "variant": "", "text": "w", "rating[j]": 1.5, "orientation[j]": 2}
+    (folder / "decisions.jsonl").write_text(json.dumps(row | {"verdict[j]": "x"}) + "\n")
+    with pytest.raises(DataError, match=r"j gave 1\.5, a mean of several calls"):
+        judged_rows(tmp_path, EVALUATION).cells(row)
+    (folder / "decisions.jsonl").write_text(json.dumps(row | {"verdict[prompt]": "x"}) + "\n")
+    with pytest.raises(DataError, match="a judge is called 'prompt'"):
+        judged_rows(tmp_path, EVALUATION)
