@@ -14,10 +14,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from lalm_bench.capture.base import Capture
+from lalm_bench.capture.none import NoCapture
 from lalm_bench.cli import home
 from lalm_bench.errors import BenchError, ConfigError, DataError, one_line
 from lalm_bench.identity import fingerprint
-from lalm_bench.provenance import public
+from lalm_bench.provenance import demand_secrets_apart, public
 from lalm_bench.runs import find
 from lalm_bench.tracking.base import Tracking
 from lalm_bench.types import MODES, Generation, Intervention, Judge, Model, Pruning, Runtime, Task
@@ -38,6 +40,7 @@ class Experiment:
     intervention: Intervention
     pruning: Pruning
     judge: Judge
+    capture: Capture
     tracking: Tracking
     generation: Generation
     runtime: Runtime
@@ -78,6 +81,7 @@ def build(config: DictConfig, model: Model | None = None) -> Experiment:
     DataError
         An intervention builds on a run that is not there, or not finished.
     """
+    demand_secrets_apart(OmegaConf.to_container(config))  # type: ignore[arg-type]
     try:
         resolved: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
             config, resolve=True, throw_on_missing=True
@@ -102,6 +106,9 @@ def build(config: DictConfig, model: Model | None = None) -> Experiment:
     parts = {group: _instantiate(config, group) for group in groups}
     if model is not None:
         parts["model"] = model
+    # Configurations of earlier runs lack the group.
+    parts["capture"] = _instantiate(config, "capture") if "capture" in config else NoCapture()
+    parts["capture"].check(parts["model"], parts["pruning"])
     config = config.copy()
     builders = (_building_on(config.intervention), _building_on(resolved["intervention"]))
     for node, recorded in zip(*builders, strict=True):
