@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +18,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lalm_bench.errors import BenchError, ConfigError, Incomplete, one_line
+from lalm_bench import stopping
+from lalm_bench.errors import BenchError, ConfigError, Incomplete, Stopped, one_line
 
 FAILED, BAD_INPUT = 1, 2
+_CONTINUES = "stopped; the same command continues where it left off\n"
 SHOW_EVERYTHING = os.environ.get("HYDRA_FULL_ERROR") == "1"
 # What a composed configuration can be used for: a module and its function, called with it.
 STAGES = {
     "run": ("lalm_bench.run", "run"),
     "export": ("lalm_bench.export", "export"),
     "study": ("lalm_bench.study", "study"),
+    "judge": ("lalm_bench.judges.stage", "judge"),
 }
 
 
@@ -44,9 +48,17 @@ sys.path.append(home("launchers"))  # Hydra finds launchers in the namespace pac
 def _run(config: DictConfig) -> str:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         import_module("lalm_bench.audio").keep_clips()
-        return _stage(config.stage)(config)
+        return _work(config)
     with _exit_codes():  # before Hydra sees the exception and prints lines of its own
-        return _stage(config.stage)(config)
+        return _work(config)
+
+
+def _work(config: DictConfig) -> str:
+    """The stage that was asked for; a run's judges speak when it has ended."""
+    done = _stage(config.stage)(config)
+    if config.stage == "run" and config.judge.name != "none":
+        _stage("judge")(config)
+    return done
 
 
 def _stage(name: object) -> Callable[[DictConfig], str]:
@@ -60,8 +72,11 @@ def _stage(name: object) -> Callable[[DictConfig], str]:
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 failed or incomplete, 2 bad input (one line says what)."""
-    with _exit_codes():
+    """Run the command line: 0 done, 1 failed or incomplete, 2 bad input (one line says what).
+
+    A signal that asked it to stop gives 128 and the signal's number, as shells have it.
+    """
+    with _exit_codes(), stopping.listening(signal.SIGTERM):
         # Hydra would print several lines and exit with 1; with this it lets exceptions through.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         _run()
@@ -84,8 +99,11 @@ def _exit_codes() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command continues where it left off\n")
-        sys.exit(130)
+        sys.stderr.write(_CONTINUES)
+        sys.exit(128 + signal.SIGINT)
+    except Stopped as stopped:
+        sys.stderr.write(_CONTINUES)
+        sys.exit(128 + signal.Signals.__members__.get(stopped.reason, signal.SIGTERM))
 
 
 def explain(error: BaseException) -> str:

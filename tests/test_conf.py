@@ -11,8 +11,15 @@ from lalm_bench.errors import ConfigError, DataError
 from lalm_bench.types import Model, Task
 
 CONF = Path(cli.home("conf"))
-GROUPS = ("task", "model", "intervention", "pruning", "judge", "tracking")
+GROUPS = ("task", "model", "intervention", "pruning", "judge", "capture", "tracking")
 OPTIONS = [(g, p.stem) for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
+OPTIONS.remove(("judge", "base"))  # what all rubrics share
+RUBRICS = [option for group, option in OPTIONS if group == "judge" and option != "none"]
+PANELS = {
+    "api": ["judge.panel.judge.served_name=stand-in"],
+    "local": [],
+    "three": [],
+}
 PARSERS = [p.stem for p in sorted((CONF / "task" / "parser").glob("*.yaml"))]
 # Settings without a sensible default.
 NEEDED = {
@@ -20,6 +27,8 @@ NEEDED = {
     ("model", "hf"): ["model.path=checkpoint"],
     ("model", "api"): ["model.served_name=stand-in"],
     ("intervention", "chain"): ["+intervention@intervention.steps.1=mask"],
+    ("capture", "attention"): ["model=qwen2_audio"],
+    **{("judge", rubric): PANELS["api"] for rubric in RUBRICS},
 }
 
 
@@ -49,6 +58,12 @@ def contract(group):
         return ()
     public = {n for n in vars(protocol) if not n.startswith("_")}
     return sorted(public | set(protocol.__annotations__))
+
+
+@pytest.mark.parametrize("panel", [p.stem for p in sorted((CONF / "judge/panel").glob("*.yaml"))])
+def test_every_panel_builds(panel):
+    built = experiment("judge=binary", f"judge/panel={panel}", *PANELS[panel])
+    assert all(model.rate is None for model in built.judge.models.values())
 
 
 @pytest.mark.parametrize("name", [p.stem for p in sorted((CONF / "experiment").glob("*.yaml"))])
@@ -82,7 +97,7 @@ def test_launchers_are_on_the_search_path(launcher):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"hydra/launcher={launcher}"], return_hydra_config=True)
     assert config.hydra.launcher.gpus_per_node == 1
-    assert config.hydra.launcher._target_.endswith("SlurmLauncher")
+    assert config.hydra.launcher._target_ == "hydra_plugins.slurm.Slurm"
 
 
 def test_the_condition_names_the_intervention_and_its_settings():
