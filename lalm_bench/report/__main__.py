@@ -1,0 +1,95 @@
+"""`python -m lalm_bench.report RUN... | SWEEP | FOLDER`: a static folder to look at and listen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lalm_bench.errors import BenchError, one_line
+
+BAD_INPUT, STOPPED = 2, 130
+_ABOUT = """
+RUN is a run's folder, its fingerprint, or the fingerprint's first digits; SWEEP is multirun/<time>
+or a study's folder; a FOLDER that holds runs, as outputs/<task>, stands for all of them. Runs are
+compared with their baselines, which are found beside them.
+
+DIR/index.html opens from disk. Nothing is asked of any server and no model is loaded.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of this package; returns the exit status."""
+    args = _parser().parse_args(arguments)
+    try:
+        return _report(args)
+    except BenchError as error:
+        sys.stderr.write(f"error: {one_line(error)}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing was written\n")
+        return STOPPED
+
+
+def _report(args: argparse.Namespace) -> int:
+    # Only now: --help needs none of it.
+    from lalm_bench import cli  # noqa: F401 - resolvers that a run's settings may use
+    from lalm_bench.report import site, sources
+
+    began = time.monotonic()
+    found = sources.find(args.what, args.outputs)
+    folder = args.out or found.home
+    title = args.title or _title(args.what)
+    wish = site.Wish(folder, title, args.clips, args.copy_audio, args.seed)
+    for note in site.write(found, wish):
+        sys.stderr.write(f"note: {note}\n")
+    took = time.monotonic() - began
+    sys.stdout.write(f"{len(found.runs)} runs, {took:.1f} s: {folder / 'index.html'}\n")
+    return 0
+
+
+def _title(what: Sequence[str]) -> str:
+    return Path(what[0]).name if len(what) == 1 else "Report"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lalm_bench.report",
+        description="Make a static report of finished runs: tables, figures, samples to listen to.",
+        epilog=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("what", metavar="RUN|SWEEP|FOLDER", nargs="+", help="what the report is about")
+    add("--out", type=Path, metavar="DIR", help="default: report/ in what is named, or here")
+    add("--title", help="heading of the report")
+    add(
+        "--clips",
+        type=_clips,
+        default=60,
+        metavar="N|all|none",
+        help="samples whose clips are rendered as they were heard (default: 60)",
+    )
+    add("--copy-audio", action="store_true", help="copy all recordings, so that DIR can be moved")
+    add("--seed", type=int, default=7, help="draws the samples that are rendered")
+    add("--outputs", type=Path, default=Path("outputs"), help="where runs lie (default: outputs)")
+    return parser
+
+
+def _clips(text: str) -> int | None:
+    """None for all."""
+    if text in ("all", "none"):
+        return None if text == "all" else 0
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, all or none")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

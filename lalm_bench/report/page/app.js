@@ -1,0 +1,93 @@
+"use strict";
+
+/* Which view is open, and the keyboard. The address (#samples/<run>/<row>) can be bookmarked. */
+(() => {
+  const $ = (id) => document.getElementById(id);
+  const views = ["overview", "samples"];
+  let index = null;
+
+  function fail(error) {
+    $("fault").textContent = error.message || String(error);
+    $("fault").hidden = false;
+  }
+
+  async function route() {
+    const [view, run, row] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    const shown = views.includes(view) ? view : "overview";
+    for (const name of views) {
+      $(name).hidden = name !== shown;
+      const link = $(`to-${name}`);
+      if (name === shown) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    document.body.dataset.view = shown;
+    if (shown === "samples") {
+      const known = index.runs.some((r) => r.key === run);
+      await LB.browser.open(known ? run : null, row === undefined ? null : Number(row));
+    } else {
+      LB.player.pause();
+    }
+  }
+
+  const typing = (target) =>
+    target.closest("textarea, select, input:not([type=checkbox]):not([type=radio])");
+
+  function key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
+    const target = event.target instanceof Element ? event.target : document.body;
+    if (event.key === "Escape") {
+      if (typing(target)) target.blur();
+      else if (document.body.classList.contains("reading")) LB.browser.leave();
+      return;
+    }
+    if (typing(target)) {
+      if (event.key === "Enter" && target === $("search")) $("list").focus();
+      return;
+    }
+    const inSamples = !$("samples").hidden;
+    const pressable = target.closest("button, a, audio, summary, [role=slider]");
+    const act = {
+      "?": () => $("help").showModal(),
+      o: () => { location.hash = "#overview"; },
+      s: () => { location.hash = "#samples"; },
+      "/": () => { if (!inSamples) location.hash = "#samples"; $("samples").hidden = false; LB.browser.search(); },
+      ...(inSamples && {
+        j: () => LB.browser.step(1),
+        k: () => LB.browser.step(-1),
+        ...(!target.closest("[role=slider], audio") && {
+          ArrowDown: () => LB.browser.step(1),
+          ArrowUp: () => LB.browser.step(-1),
+        }),
+        h: () => LB.player.swap(),
+        f: () => LB.browser.filters(),
+        w: () => LB.browser.wrongOnly(),
+        ...(!pressable && { " ": () => LB.player.toggle() }),
+      }),
+    }[event.key];
+    if (act) {
+      event.preventDefault();
+      act();
+    }
+  }
+
+  async function start() {
+    try {
+      index = await LB.load("index");
+      if (!index) throw new Error("data/index.js says nothing: make the report again");
+      document.title = index.title;
+      $("title").textContent = index.title;
+      LB.overview.show($("overview"), index);
+      LB.browser.start(index);
+      await route();
+      document.body.dataset.ready = "yes";
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  $("to-help").addEventListener("click", () => $("help").showModal());
+  document.addEventListener("keydown", key);
+  window.addEventListener("hashchange", () => route().catch(fail));
+  LB.fail = fail;
+  start();
+})();
