@@ -14,7 +14,7 @@ run: $(VENV)/.run   ## set up and run the main job: synthetic suite, signal list
 	$(BIN)/python -m lalm_bench model=random
 
 test: $(VENV)/.dev  ## set up and pass the tests
-	$(BIN)/python -m pytest -q -m "not slurm and not browser"
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slurm and not browser"
 
 test-slurm: $(VENV)/.dev    ## the tests that need SLURM: as root, installed, started and stopped here
 	@[ "$$(id -u)" != 0 ] || launchers/slurm-local install
