@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
+BAD_INPUT, STOPPED = 2, 130
+
 
 class BenchError(Exception):
     """Base of all errors that are the input's fault, not the program's."""
@@ -49,3 +54,15 @@ class Stopped(Exception):  # noqa: N818 - somebody asked for it
 def one_line(error: BaseException) -> str:
     """The message on one line, whatever line breaks a library put into it."""
     return " ".join(str(error).split())
+
+
+def exit_code(work: Callable[[], int], when_stopped: str) -> int:
+    """What `work` returns; 2 for bad input and 130 for Ctrl-C, with one line on stderr."""
+    try:
+        return work()
+    except BenchError as error:
+        sys.stderr.write(f"error: {one_line(error)}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write(f"stopped; {when_stopped}\n")
+        return STOPPED

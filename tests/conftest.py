@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,18 @@ def run_folders(tmp_path):
         }
 
     return find
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium: the one of the system, because playwright's own is a download."""
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright (pip install '.[dev]')")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium here (apt-get install chromium)")
+    # Chromium has no sandbox for root; it sees our own pages only.
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=sandbox)
+        yield chromium
+        chromium.close()

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lalm_bench.errors import BenchError, DataError, one_line
+from lalm_bench.errors import DataError, exit_code
 
-BAD_INPUT, STOPPED = 2, 130
 _ABOUT = """
 A run is its folder, its fingerprint, or the fingerprint's first digits. All runs answered the same
 items, asked in the same way by the same model: they may differ in intervention and pruning, and in
@@ -28,14 +27,7 @@ what --across names.
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare: 0 done, 2 bad input (one line says what), 130 stopped."""
     args = _parser().parse_args(argv)
-    try:
-        return _compare(args)
-    except BenchError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("stopped; nothing was changed", file=sys.stderr)
-        return STOPPED
+    return exit_code(lambda: _compare(args), "nothing was changed")
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lalm_bench.errors import BenchError, DataError, one_line
+from lalm_bench.errors import DataError, exit_code
 
-BAD_INPUT, STOPPED = 2, 130
 _ABOUT = """
 VERDICTS   folder of a judged run (RUN/judge/RUBRIC), a CSV, or SAKURA's result file (.json)
 REFERENCE  the same, by people or published: a CSV has `id`, where items were asked several times
@@ -32,14 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb is None:
         parser.print_help()
         return 0
-    try:
-        return _check(args)
-    except BenchError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("stopped; nothing was changed", file=sys.stderr)
-        return STOPPED
+    return exit_code(lambda: _check(args), "nothing was changed")
 
 
 def _check(args: argparse.Namespace) -> int:

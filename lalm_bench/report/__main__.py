@@ -8,9 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lalm_bench.errors import BenchError, one_line
+from lalm_bench.errors import exit_code
 
-BAD_INPUT, STOPPED = 2, 130
 _ABOUT = """
 RUN is a run's folder, its fingerprint, or the fingerprint's first digits; SWEEP is multirun/<time>
 or a study's folder; a FOLDER that holds runs, as outputs/<task>, stands for all of them. Runs are
@@ -23,14 +22,7 @@ DIR/index.html opens from disk. Nothing is asked of any server and no model is l
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this package; returns the exit status."""
     args = _parser().parse_args(arguments)
-    try:
-        return _report(args)
-    except BenchError as error:
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing was written\n")
-        return STOPPED
+    return exit_code(lambda: _report(args), "nothing was written")
 
 
 def _report(args: argparse.Namespace) -> int:

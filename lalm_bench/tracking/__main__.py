@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lalm_bench.errors import BenchError, ConfigError, DataError, one_line
+from lalm_bench.errors import ConfigError, DataError, exit_code
 
 if TYPE_CHECKING:
     from lalm_bench.tracking.sync import Outcome
 
-FAILED, BAD_INPUT, STOPPED = 1, 2, 130
+FAILED = 1
 _SHOWN = 20
 _ABOUT = """
 MLflow is rebuilt from the run folders alone: params, metrics, tags, artifacts, how each run ended.
@@ -30,14 +30,10 @@ exit codes: 0 done, 1 some runs were not sent, 2 bad input
 def main(argv: Sequence[str] | None = None) -> int:
     """Sync: 0 done, 1 something was not sent, 2 bad input (one line says what), 130 stopped."""
     args = _parser().parse_args(argv)
-    try:
-        return _sync(args.outputs, args.uri, args.experiment, args.dry_run)
-    except BenchError as error:
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command continues where it left off\n")
-        return STOPPED
+    return exit_code(
+        lambda: _sync(args.outputs, args.uri, args.experiment, args.dry_run),
+        "the same command continues where it left off",
+    )
 
 
 def _sync(outputs: Path, uri: str | None, experiment: str, dry: bool) -> int:

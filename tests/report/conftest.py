@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 
@@ -64,21 +62,6 @@ def report(sweep, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "report"
     assert main([*map(str, sweep), "--out", str(folder), "--title", "Six conditions"]) == 0
     return folder
-
-
-@pytest.fixture(scope="package")
-def browser():
-    """Headless Chromium: the one of the system, because playwright's own is a download."""
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright (pip install '.[dev]')")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium here (apt-get install chromium)")
-    # Chromium has no sandbox for root; it sees our own pages only.
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=sandbox)
-        yield chromium
-        chromium.close()
 
 
 def read(folder, name):

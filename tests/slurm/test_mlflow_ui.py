@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,21 +41,6 @@ def runs(cluster, mlflow_server, tmp_path_factory):
     found = mlflow_server.runs(EXPERIMENT)
     assert len(found) == 2 * len(SNR_DB)
     return found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium: the one of the system, because playwright's own is a download."""
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright (pip install '.[dev]')")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium here (apt-get install chromium)")
-    # Chromium has no sandbox for root; it sees our own pages only.
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=sandbox)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
