@@ -62,14 +62,19 @@ class Fact:
     def killed(self) -> bool:
         """It was ended from outside: by a signal, its node, its limits."""
         lost = self.state in ("NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "TIMEOUT")
-        return lost or _SIGKILL in (self.signal, self.code - 128)
+        return lost or self._by_sigkill
 
     @property
     def words(self) -> str:
         """For people."""
-        if self.state == "FAILED" and _SIGKILL in (self.signal, self.code - 128):
+        if self.state == "FAILED" and self._by_sigkill:
             return "SIGKILL"
         return self.state.lower().replace("_", " ")
+
+    @property
+    def _by_sigkill(self) -> bool:
+        """The job, or what its shell waited for: a shell then ends with 137, for sacct 9."""
+        return _SIGKILL in (self.signal, self.code, self.code - 128)
 
 
 def demand(commands: Sequence[str] = ("sbatch", "srun", "squeue", "scancel")) -> None:
@@ -115,8 +120,7 @@ def _queued(line: str) -> tuple[str, Fact]:
         line = line[width:]
     array, task, job, state, code, restarts, reason = words
     name = f"{array}_{task}" if task.isdigit() else job
-    number, _, signal = code.partition(":")
-    return name, Fact(state, _int(number), _int(signal), _int(restarts), reason)
+    return name, Fact(state, *_ended(code), _int(restarts), reason)
 
 
 def _accounted(ids: Sequence[str]) -> dict[str, Fact]:
@@ -129,9 +133,8 @@ def _accounted(ids: Sequence[str]) -> dict[str, Fact]:
     found = {}
     for line in lines:
         job, state, code = [*line.split("|"), "", ""][:3]
-        number, _, signal = code.partition(":")
         # "CANCELLED by 1000"
-        found[job] = Fact(state.partition(" ")[0], _int(number), _int(signal))
+        found[job] = Fact(state.partition(" ")[0], *_ended(code))
     return found
 
 
@@ -168,6 +171,14 @@ def _lines(command: Sequence[str]) -> list[str]:
         said = " ".join(done.stderr.split()) or f"exit {done.returncode}"
         raise Silent(f"{command[0]}: {said}")
     return [line for line in done.stdout.splitlines() if line.strip()]
+
+
+def _ended(text: str) -> tuple[int, int]:
+    """Exit code and signal: sacct prints `code:signal`, squeue what wait(2) returns."""
+    code, colon, signal = text.partition(":")
+    if colon:
+        return _int(code), _int(signal)
+    return _int(code) >> 8, _int(code) & 0x7F
 
 
 def _int(text: str) -> int:

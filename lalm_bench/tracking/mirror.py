@@ -13,7 +13,7 @@ from lalm_bench.tracking.connection import Away, Connection, sending
 from lalm_bench.tracking.record import joined
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run, RunTag
+    from mlflow.entities import Metric, Run
 
     from lalm_bench.tracking.base import Results
     from lalm_bench.tracking.record import Record
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # MLflow's limits for one call are 100 params and 1000 of everything.
 _PARAMS_A_CALL, _METRICS_A_CALL = 100, 800
 _WAIT_S = 60.0
+_PAGE = 1000
 # The tag that says what was sent: a folder that still looks the same is not sent again.
 STAMP = "stamp"
 _TABLE = "decisions_table.json"
@@ -35,7 +36,8 @@ def begin(store: Connection, record: Record) -> None:
         The store could not take it.
     """
     with _alone(record), sending():
-        run = _identified(store, record, find(store, record.fingerprint), {STAMP: ""})
+        run, params, tags = _identified(store, record, find(store, record.fingerprint), {STAMP: ""})
+        _log(store, run, params=params, tags=tags)
         if run.info.status != "RUNNING":
             store.client.update_run(run.info.run_id, status="RUNNING")
 
@@ -67,18 +69,15 @@ def finish(
     Away
         The store could not take it.
     """
-    from mlflow.entities import RunTag
-
     with _alone(record), sending():
         stamp = "" if failed else record.stamp()
         there = find(store, record.fingerprint)
         if there is not None and not results and not failed and is_told(there, record, stamp):
             return False
-        run = _identified(store, record, there, {})
-        _measured(store, record, run, results)
-        tags = _kept(store, record, run, failed)
-        # Last, so that a run whose sending broke off is sent again.
-        store.client.log_batch(run.info.run_id, tags=[*tags, RunTag(STAMP, stamp)])
+        run, params, tags = _identified(store, record, there, {})
+        tags |= _kept(store, record, run, failed)
+        # The stamp last, so that a run whose sending broke off is sent again.
+        _log(store, run, _measured(record, results), params, tags | {STAMP: stamp})
         _ended(store, record, run, failed[0] if failed else record.ended)
     return True
 
@@ -99,6 +98,28 @@ def find(store: Connection, fingerprint: str) -> Run | None:
     return next(iter(store.client.search_runs([store.experiment_id], query, max_results=1)), None)
 
 
+def index(store: Connection, query: str = "") -> dict[str, Run]:
+    """All runs of the experiment by fingerprint; of several the one that `find` finds.
+
+    Raises
+    ------
+    Away
+        The store cannot be searched.
+    """
+    found: dict[str, Run] = {}
+    token = None
+    with sending():
+        while True:
+            page = store.client.search_runs(
+                [store.experiment_id], query, max_results=_PAGE, page_token=token
+            )
+            for run in page:
+                found.setdefault(run.data.tags.get("fingerprint", ""), run)
+            token = page.token
+            if not token:
+                return found
+
+
 @contextmanager
 def _alone(record: Record) -> Iterator[None]:
     """One process at a time, so that no fingerprint gets two runs."""
@@ -113,46 +134,59 @@ def _alone(record: Record) -> Iterator[None]:
         lock.release()
 
 
-def _identified(store: Connection, record: Record, run: Run | None, more: dict[str, str]) -> Run:
-    """The run, created where it is missing, with params and tags."""
-    from mlflow.entities import Param, RunTag
-
-    client = store.client
+def _identified(
+    store: Connection, record: Record, run: Run | None, more: dict[str, str]
+) -> tuple[Run, dict[str, str], dict[str, str]]:
+    """The run, created where it is missing, and the params and tags that it lacks."""
     tags = record.tags() | more
     if run is None:
         started = record.moment("started")
-        run = client.create_run(store.experiment_id, started, tags, record.name)
+        run = store.client.create_run(store.experiment_id, started, tags, record.name)
+        changed = {}
     else:
         if sweeps := joined(run.data.tags.get("sweep"), tags.get("sweep")):
             tags["sweep"] = ",".join(sweeps)
         if run.data.tags.get("error"):
             tags.setdefault("error", "")  # it has been mended
         changed = {k: v for k, v in tags.items() if run.data.tags.get(k) != v}
-        client.log_batch(run.info.run_id, tags=[RunTag(k, v) for k, v in changed.items()])
-    # A param never changes in MLflow; what is there was sent by the same settings.
-    missing = [Param(k, v) for k, v in record.params().items() if k not in run.data.params]
-    for start in range(0, len(missing), _PARAMS_A_CALL):
-        client.log_batch(run.info.run_id, params=missing[start : start + _PARAMS_A_CALL])
     record.noted(run_id=run.info.run_id, sweep=tags.get("sweep"))
-    return run
+    # A param never changes in MLflow; what is there was sent by the same settings.
+    missing = {k: v for k, v in record.params().items() if k not in run.data.params}
+    return run, missing, changed
 
 
-def _measured(store: Connection, record: Record, run: Run, results: Sequence[Results]) -> None:
+def _log(
+    store: Connection,
+    run: Run,
+    metrics: Sequence[Metric] = (),
+    params: dict[str, str] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    """In as few calls as MLflow takes; the tags with the last."""
+    from mlflow.entities import Param, RunTag
+
+    lacking = [Param(k, v) for k, v in (params or {}).items()]
+    numbers = list(metrics)
+    while len(lacking) > _PARAMS_A_CALL or len(numbers) > _METRICS_A_CALL:
+        now = (numbers[:_METRICS_A_CALL], lacking[:_PARAMS_A_CALL])
+        store.client.log_batch(run.info.run_id, metrics=now[0], params=now[1])
+        numbers, lacking = numbers[_METRICS_A_CALL:], lacking[_PARAMS_A_CALL:]
+    last = [RunTag(k, v) for k, v in (tags or {}).items()]
+    store.client.log_batch(run.info.run_id, metrics=numbers, params=lacking, tags=last)
+
+
+def _measured(record: Record, results: Sequence[Results]) -> list[Metric]:
     from mlflow.entities import Metric
 
     # The time of the run, not of the sending: sent twice, a point is still one point.
     moment = record.moment("finished") or record.moment("started") or 0
-    metrics = [Metric(k, v, moment, 0) for k, v in record.metrics(results).items()]
-    for start in range(0, len(metrics), _METRICS_A_CALL):
-        store.client.log_batch(run.info.run_id, metrics[start : start + _METRICS_A_CALL])
+    return [Metric(k, v, moment, 0) for k, v in record.metrics(results).items()]
 
 
 def _kept(
     store: Connection, record: Record, run: Run, failed: tuple[str, str] | None
-) -> list[RunTag]:
+) -> dict[str, str]:
     """Artifacts: what the folder holds. The tag that makes MLflow show the table."""
-    from mlflow.entities import RunTag
-
     client, run_id = store.client, run.info.run_id
     client.log_dict(run_id, record.config, "config.yaml")
     for file in record.files():
@@ -164,10 +198,10 @@ def _kept(
         client.log_text(run_id, public(failed[1]), "traceback.txt")
     table = record.table()
     if not table:
-        return []
+        return {}
     # log_table appends to an existing table, so a resumed run gets its table as an artifact.
     client.log_dict(run_id, table, _TABLE)
-    return [RunTag("mlflow.loggedArtifacts", f'[{{"path": "{_TABLE}", "type": "table"}}]')]
+    return {"mlflow.loggedArtifacts": f'[{{"path": "{_TABLE}", "type": "table"}}]'}
 
 
 def _ended(store: Connection, record: Record, run: Run, status: str) -> None:

@@ -87,7 +87,30 @@ class MlflowTracking:
             if (folder / "run.json").is_file():
                 self._unsent.add(folder)
         if store := self._reach():
-            self._deliver(store, list(folders), sweep=self.sweep)
+            self._deliver(store, self._untold(store, folders), sweep=self.sweep)
+
+    def _untold(self, store: Connection, folders: Sequence[Path]) -> list[Path]:
+        """Without those of which the store has all: of a sweep mostly all: asked for at once."""
+        name = next(iter(joined(self.sweep)), "")
+        if not name or "'" in name:
+            return list(folders)
+        try:
+            there = mirror.index(store, f"tags.sweep LIKE '%{name}%'")
+        except Away:
+            return list(folders)
+        left = []
+        for folder in folders:
+            record = Record.read(folder)
+            run = there.get(record.fingerprint) if record else None
+            if record is None or run is None or record.ended == "RUNNING":
+                left.append(folder)
+                continue
+            record = _joining(record, self.sweep)
+            if mirror.is_told(run, record, record.stamp()):
+                self._unsent.drop(folder)
+            else:
+                left.append(folder)
+        return left
 
     @property
     def _unsent(self) -> Unsent:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lalm_bench.errors import StoreError, one_line
 from lalm_bench.store import read_json
 from lalm_bench.tracking import dead, mirror
-from lalm_bench.tracking.connection import Away, Connection, sending
+from lalm_bench.tracking.connection import Away, Connection
 from lalm_bench.tracking.record import Record
 from lalm_bench.tracking.unsent import Unsent
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SENT, KNOWN, AT_WORK, REFUSED = "sent", "as it was", "at work", "not sent"
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def sync(
     Away
         The store cannot be searched.
     """
-    there = {} if store is None else _index(store)
+    there = {} if store is None else mirror.index(store)
     for folder in runs:
         try:
             outcome = _one(store, there, folder, dry)
@@ -102,19 +101,3 @@ def _one(store: Connection | None, there: dict[str, Run], folder: Path, dry: boo
     if store is not None and not dry:
         mirror.finish(store, record)
     return Outcome(folder, status, SENT, died)
-
-
-def _index(store: Connection) -> dict[str, Run]:
-    """All runs of the experiment by fingerprint; of several the one that `mirror.find` finds."""
-    found: dict[str, Run] = {}
-    token = None
-    with sending():
-        while True:
-            page = store.client.search_runs(
-                [store.experiment_id], max_results=_PAGE, page_token=token
-            )
-            for run in page:
-                found.setdefault(run.data.tags.get("fingerprint", ""), run)
-            token = page.token
-            if not token:
-                return found

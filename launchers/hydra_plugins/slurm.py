@@ -29,6 +29,8 @@ class Slurm(Launcher):
         See `lalm_bench.sweep.settings.Settings`.
     """
 
+    checks_cells = True
+
     def __init__(self, **params: Any) -> None:
         self.params = {
             name: OmegaConf.to_container(value, resolve=True)

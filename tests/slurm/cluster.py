@@ -77,8 +77,8 @@ class Cluster:
         return sorted({int(line.split()[0]) for line in lines if int(line.split()[0]) > 0})
 
     def kill(self, job):
-        """SIGKILL the processes of a job, as the kernel's out-of-memory killer would."""
-        for pid in reversed(self.processes(job)):
+        """SIGKILL the processes of a job; its shell first, which could still speak of a child."""
+        for pid in self.processes(job):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lalm_bench.sweep import slurm
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.conftest import SLURM_LOCAL
 
@@ -39,6 +40,25 @@ def test_kill_and_cancel_are_seen(cluster, tmp_path):
     assert cluster.wait(killed) == "FAILED"
     assert cluster.wait(cancelled) == "CANCELLED"
     assert until(lambda: cluster.accounted(killed), 20, "sacct")[1] == "0:9"
+
+
+def test_every_kind_of_kill_is_told_from_a_failure(cluster, tmp_path, monkeypatch):
+    """By the queue, and by the accounting once the queue has forgotten the job."""
+    monkeypatch.setenv("SLURM_CONF", cluster.conf)
+    scripts = {
+        "kill -9 $$": "SIGKILL",  # the job itself
+        "sleep 100 & kill -9 $!; wait $!": "SIGKILL",  # what it waited for
+        "exit 1": "failed",
+        "exit 130": "failed",
+    }
+    jobs = {cluster.submit(s, "--job-name=ends", cwd=tmp_path): w for s, w in scripts.items()}
+    for job in jobs:
+        assert cluster.wait(job) == "FAILED"
+        until(lambda job=job: cluster.accounted(job), 20, "sacct")
+    told = slurm.facts(["ends"], jobs)
+    assert {job: told[job].words for job in jobs} == jobs
+    told = slurm.facts(["forgotten"], jobs)
+    assert {job: told[job].words for job in jobs} == jobs
 
 
 def test_urgent_work_sends_the_signal_and_requeues(cluster, tmp_path):

@@ -49,7 +49,9 @@ def test_a_job_that_slurm_has_not_seen_yet_is_queued():
 def test_a_line_of_squeue():
     """As SLURM 22.05 prints it: of an array's task, and of a job that is no array."""
     columns = ("{:24}{:24}{:24}{:24}{:16}{:8}{:64}").format
-    line = columns("12", "3", "15", "FAILED", "137:0", "2", "NonZeroExitCode")
+    line = columns("12", "3", "15", "FAILED", "35072", "2", "NonZeroExitCode")
     assert slurm._queued(line) == ("12_3", Fact("FAILED", 137, 0, 2, "NonZeroExitCode"))
-    line = columns("16", "N/A", "16", "PENDING", "0:0", "0", "Resources")
+    line = columns("13", "N/A", "13", "FAILED", "9", "0", "RaisedSignal:9(Killed)")
+    assert slurm._queued(line) == ("13", Fact("FAILED", 0, 9, 0, "RaisedSignal:9(Killed)"))
+    line = columns("16", "N/A", "16", "PENDING", "0", "0", "Resources")
     assert slurm._queued(line) == ("16", Fact("PENDING", reason="Resources"))
