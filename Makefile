@@ -34,6 +34,8 @@ slurm:
 lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	$(BIN)/mypy launchers/mlflow-server
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.compose-spec compose.yaml
 	! command -v shellcheck > /dev/null || shellcheck -x .ci/run launchers/slurm-local
 
 clean:           ## remove the environment and caches (results stay)
