@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Nodes need root and SLURM; without them these tests skip, and say why.
 WITH_SLURM = $$([ "$$(id -u)" != 0 ] || ! command -v slurmd > /dev/null || echo launchers/slurm-local with)
 
-.PHONY: run test test-slurm test-browser slurm lint clean help
+.PHONY: run test test-slurm test-browser slurm lint docs clean help
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,9 @@ lint: $(VENV)/.dev  ## style and types
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.compose-spec compose.yaml
 	! command -v shellcheck > /dev/null || shellcheck -x .ci/run launchers/slurm-local
+
+docs: $(VENV)/.dev  ## the site, strictly, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:           ## remove the environment and caches (results stay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -218,6 +218,8 @@ def json_values(text: str) -> Iterator[Any]:
     --------
     >>> list(json_values('I say {"a": 1}, not [2].'))
     [{'a': 1}, [2]]
+    >>> list(json_values(f"[{'9' * 5000}] [2]"))
+    [[2]]
     """
     decoder = json.JSONDecoder(strict=False)  # models break lines inside strings
     begin = re.compile(r"[\[{]")
@@ -225,7 +227,7 @@ def json_values(text: str) -> Iterator[Any]:
     while (match := begin.search(text, place)) is not None:
         try:
             value, place = decoder.raw_decode(text, match.start())
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # also a number of too many digits
             place = match.end()
         else:
             yield value

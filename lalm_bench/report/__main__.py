@@ -5,17 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lalm_bench.errors import exit_code
+from lalm_bench.errors import ConfigError, exit_code
 
+FAILED = 1
 _ABOUT = """
 RUN is a run's folder, its fingerprint, or the fingerprint's first digits; SWEEP is multirun/<time>
 or a study's folder; a FOLDER that holds runs, as outputs/<task>, stands for all of them. Runs are
 compared with their baselines, which are found beside them.
 
-DIR/index.html opens from disk. Nothing is asked of any server and no model is loaded.
+DIR/index.html opens from disk. The page asks nothing of any server, and no model is loaded.
+DIR/report.html is the same in one file, as far as samples and clips find room in it. It can be
+sent by mail, and it is what --mlflow logs, with the tables, as a run of its own: MLflow opens it
+below Artifacts. A report of the same title takes the place of the one before.
+
+exit codes: 0 done, 1 written but not logged, 2 bad input
 """
 
 
@@ -34,12 +40,38 @@ def _report(args: argparse.Namespace) -> int:
     found = sources.find(args.what, args.outputs)
     folder = args.out or found.home
     title = args.title or _title(args.what)
+    log = _log(args, [run.folder for run in found.runs]) if args.mlflow or args.uri else None
     wish = site.Wish(folder, title, args.clips, args.copy_audio, args.seed)
     for note in site.write(found, wish):
         sys.stderr.write(f"note: {note}\n")
     took = time.monotonic() - began
     sys.stdout.write(f"{len(found.runs)} runs, {took:.1f} s: {folder / 'index.html'}\n")
-    return 0
+    return 0 if log is None else log(folder, title)
+
+
+def _log(args: argparse.Namespace, runs: Sequence[Path]) -> Callable[[Path, str], int]:
+    """Find the store before the report is made; what logs it then and returns the exit status."""
+    from lalm_bench.report.sources import CELLS
+    from lalm_bench.tracking.connection import Away
+    from lalm_bench.tracking.reports import Shelf
+
+    if not args.title and len(args.what) > 1:
+        raise ConfigError("MLflow finds a report again by its title: give this one --title TITLE")
+    only = Path(args.what[0])
+    sweep = only.resolve().name if len(args.what) == 1 and (only / CELLS).is_dir() else ""
+    shelf = Shelf.of(runs, args.uri)
+
+    def log(folder: Path, title: str) -> int:
+        try:
+            run = shelf.put(folder, title, sweep)
+        except Away as error:
+            again = "the report is written but not logged; the same command tries again"
+            sys.stderr.write(f"{shelf.name} did not take it ({error}): {again}\n")
+            return FAILED
+        sys.stdout.write(f"{shelf.name}: report.html of run {run}\n")
+        return 0
+
+    return log
 
 
 def _title(what: Sequence[str]) -> str:
@@ -65,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         help="samples whose clips are rendered as they were heard (default: 60)",
     )
     add("--copy-audio", action="store_true", help="copy all recordings, so that DIR can be moved")
+    add("--mlflow", action="store_true", help="log the report to where the runs are tracked, too")
+    add("--uri", metavar="URI", help="log it to this MLflow store instead")
     add("--seed", type=int, default=7, help="draws the samples that are rendered")
     add("--outputs", type=Path, default=Path("outputs"), help="where runs lie (default: outputs)")
     return parser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,8 @@ class Columns:
     run : Run
     value : str or None
         The per-item number that stands for right and wrong where the task has none.
+    attended : list of int
+        Rows whose attention was captured.
     """
 
     run: Run
@@ -59,6 +61,7 @@ class Columns:
     change: list[int | None] = field(default_factory=list)
     values: list[float | None] = field(default_factory=list)
     disagree: list[int | None] = field(default_factory=list)
+    attended: list[int] = field(default_factory=list)
     questions: Coded = field(default_factory=Coded)
     given: Coded = field(default_factory=Coded)
     target: Coded = field(default_factory=Coded)
@@ -85,10 +88,16 @@ class Columns:
             "target": self.target.json(),
             "groups": {name: coded.json() for name, coded in shown.items()},
             "clips": sorted(clips),
+            "attended": self.attended,
         }
 
 
-def read(run: Run, verdicts: Verdicts, before: Mapping[Key, Before] | None) -> Columns:
+def read(
+    run: Run,
+    verdicts: Verdicts,
+    before: Mapping[Key, Before] | None,
+    captured: Container[Key] = (),
+) -> Columns:
     """Read a run's decisions once.
 
     Parameters
@@ -98,12 +107,16 @@ def read(run: Run, verdicts: Verdicts, before: Mapping[Key, Before] | None) -> C
         What judges said of it.
     before : mapping of (id, variant) to Before, optional
         The baseline's decisions.
+    captured : container of (id, variant)
+        Prompts whose attention was captured.
     """
     found = Columns(run, _value(run))
     groups = (*run.config["task"].get("groups", ()), "answer_type", "n_options")
     found.groups = {name: Coded() for name in dict.fromkeys((*groups, "stage", "finish"))}
     for row in runs.decisions(run.folder):
         key = (str(row["id"]), str(row.get("variant") or ""))
+        if key in captured:
+            found.attended.append(len(found.keys))
         _add(found, key, row, right(row))
         found.change.append(_change(row, None if before is None else before.get(key)))
         found.disagree.append(verdicts.disagree(key))

@@ -96,7 +96,14 @@ def _bars(rows: list[dict[str, Any]], name: str, group: str, title: str) -> Figu
         constants = [r["best_constant_answer"] for r in rows]
         axes.plot(chances, places, "|", color=ORANGE, ms=14, mew=2.2, label="chance")
         axes.plot(
-            constants, places, "o", color="white", mec=GREY, ms=5, label="best constant answer"
+            constants,
+            places,
+            "o",
+            color="white",
+            mec=GREY,
+            ms=5,
+            label="best constant answer",
+            clip_on=False,  # it may stand at 1
         )
     axes.set_yticks(places, [f"{r['value']}  (n={r['n']})" for r in rows])
     if name == "accuracy":

@@ -1,4 +1,4 @@
-"""Tables of a report: scores beside their yardsticks, published numbers, differences, judges."""
+"""Tables of a report: scores beside their yardsticks, published numbers, differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from lalm_bench.compare.loaded import Run
 from lalm_bench.compare.output import EXPLAINED
 from lalm_bench.report import table
 from lalm_bench.report.paper import Table, file_name
-from lalm_bench.report.verdicts import Verdicts
 from lalm_bench.store import read_json
 
 # Kinds of interval, the one that knows about shared clips first.
@@ -22,6 +21,20 @@ _YARDSTICKS = {
     "invalid_rate": "invalid",
 }
 _MOST_VALUES = 5
+# The paired tables' short heads, which a reader who has not met them cannot guess.
+_HEADS = {
+    "n": "items",
+    "delta, points [95 %]": "change, points [95 %]",
+    "same, of valid": "same answer",
+    "R>W": "right → wrong",
+    "W>R": "wrong → right",
+    "L>null": "label → none",
+    "shows": "detectable, points",
+}
+_WORDS = (
+    "Same answer: share of the items, of those with a valid answer in both runs. Detectable: the "
+    "smallest change that so many items reveal with power 80 %."
+)
 
 
 def scores(
@@ -61,7 +74,7 @@ def scores(
     rows, data = [], []
     for run in runs:
         own, name = values[run.fingerprint], names[run.fingerprint]
-        row = [name, table.number(own.get("n")), *[_with_interval(own, n) for n in headline]]
+        row = [name, table.number(own.get("n")), *[with_interval(own, n) for n in headline]]
         row += [table.number(own.get(n)) for n in yardsticks]
         row.append(table.number(own.get("n_errors")))
         cell = changes.get(run.fingerprint)
@@ -122,7 +135,8 @@ def ends(values: Mapping[str, Any], name: str) -> tuple[Any, Any]:
     return None, None
 
 
-def _with_interval(values: Mapping[str, Any], name: str) -> str:
+def with_interval(values: Mapping[str, Any], name: str) -> str:
+    """A value and its interval, for people; a dash for none."""
     low, high = ends(values, name)
     shown = table.number(values.get(name))
     return shown if low is None else f"{shown} [{table.number(low)}, {table.number(high)}]"
@@ -191,23 +205,43 @@ def _own(run: Run, analysis: Mapping[str, Any], name: str) -> float | None:
     return None if found is None else float(found)
 
 
-def differences(family: Family, keys: Mapping[str, str]) -> Iterator[Table]:
-    """Paired tables of a family: runs, audio gain, and each run by its groups.
+def differences(
+    family: Family, keys: Mapping[str, str], names: Mapping[str, str]
+) -> Iterator[Table]:
+    """Paired tables of a family: runs, and audio gain.
 
     Parameters
     ----------
     family : Family
-    keys : mapping
-        Fingerprint -> key of the run on the page.
+    keys, names : mapping
+        Fingerprint -> key of the run on the page, and what it is called.
     """
     stem = f"paired_{file_name(family.title)}_{family.baseline.fingerprint[:6]}"
     columns, rows = paired.run_rows(family)
+    called = {cell.label: names[cell.run.fingerprint] for cell in family.cells}
+    called["baseline"] = names[family.baseline.fingerprint]
     about = [keys.get(cell.run.fingerprint) for cell in family.cells]
-    note = " ".join([*paired.notes(family), *(f"Not compared: {f}" for f in family.failed)])
-    title = f"{family.title}: {paired.summary(family)}"
-    yield Table(stem, title, columns, rows, " ".join([note, EXPLAINED]).strip(), about)
+    notes = [f"{said}." for said in paired.notes(family)]
+    notes += [f"Not compared: {line}." for line in family.failed]
+    chance = "" if family.chance is None else f", chance {table.number(family.chance)}"
+    value = f"{family.measure.name} {table.number(family.value)}{chance}"
+    title = f"{family.title}, each run against {called['baseline']} ({value})"
+    note = " ".join([*notes, _WORDS, EXPLAINED])
+    heads = [_HEADS.get(name, name) for name in columns]
+    yield Table(stem, title, heads, _renamed(rows, called), note, about)
     if family.gains:
-        yield Table(f"{stem}_gain", f"{family.title}: audio gain", *paired.gain_rows(family))
+        heads, gains = paired.gain_rows(family)
+        said = (
+            "Audio gain is the paired difference from the same items without their audio: in "
+            "silence, left out, or that of another item (the control)."
+        )
+        title = f"{family.title}: audio gain"
+        yield Table(f"{stem}_gain", title, heads, _renamed(gains, called), said)
+
+
+def _renamed(rows: Sequence[list[str]], called: Mapping[str, str]) -> list[list[str]]:
+    """Rows whose runs are called as everywhere else in the report."""
+    return [[called.get(first, first), *others] for first, *others in rows]
 
 
 def group_differences(family: Family) -> Iterator[Table]:
@@ -227,27 +261,3 @@ def groups(run: Run, name: str, key: str) -> Iterator[Table]:
         columns, rows = table.group_table(analysis, group, run.headline)
         if rows:
             yield Table(f"groups_{key}_{file_name(group)}", f"{name}: by {group}", columns, rows)
-
-
-def judged(names: Mapping[str, str], said: Sequence[tuple[Run, Verdicts]]) -> Iterator[Table]:
-    """One table a rubric: what its judges make of each run."""
-    rubrics = list(dict.fromkeys(name for _, verdicts in said for name in verdicts.rubrics))
-    for rubric in rubrics:
-        having = [(run, v.rubrics[rubric]) for run, v in said if rubric in v.rubrics]
-        headline = list(dict.fromkeys(n for _, m in having for n in m.get("headline", ())))
-        columns = ["run", "answers", *headline[:_MOST_VALUES], "malformed", "judges disagree"]
-        rows = []
-        for run, metrics in having:
-            values = metrics.get("metrics", {})
-            verdicts = next(v for r, v in said if r is run)
-            apart = [d for key in verdicts.said if (d := verdicts.disagree(key)) is not None]
-            rows.append(
-                [
-                    names[run.fingerprint],
-                    table.number(values.get("n_answers", values.get("n"))),
-                    *[_with_interval(values, n) for n in headline[:_MOST_VALUES]],
-                    table.number(values.get("judge_malformed_rate")),
-                    f"{sum(apart)} of {len(apart)}",
-                ]
-            )
-        yield Table(f"judged_{file_name(rubric)}", f"Judged by {rubric}", columns, rows)

@@ -17,6 +17,7 @@ from lalm_bench import audio
 from lalm_bench.errors import AudioError, one_line
 from lalm_bench.randomness import derive
 from lalm_bench.report import marks, spectrogram
+from lalm_bench.report.attention import Captured
 from lalm_bench.report.columns import (
     ERROR,
     INVALID,
@@ -28,6 +29,7 @@ from lalm_bench.report.columns import (
 from lalm_bench.store import write_bytes
 from lalm_bench.types import AudioRef, AudioSource
 
+Attended = dict[str, Any]
 # A recording that a browser can play; other formats are heard only where they are rendered.
 _PLAYED = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".m4a", ".mp4", ".aac", ".webm")
 
@@ -45,8 +47,9 @@ def choose(runs: list[Columns], most: int | None, seed: int) -> list[set[int]]:
 
     Notes
     -----
-    Answers that the intervention turned come first, then wrong and invalid ones, then the others;
-    within each kind the values of the first group take turns, so that no category fills the list.
+    Prompts whose attention was captured come first, then answers that the intervention turned, then
+    wrong and invalid ones, then the others; within each kind the values of the first group take
+    turns, so that no category fills the list.
     """
     if most is None:
         return [{i for i, s in enumerate(run.status) if s != ERROR} for run in runs]
@@ -66,10 +69,11 @@ def _ranked(run: Columns, seed: int) -> list[int]:
     rows = [i for i, status in enumerate(run.status) if status != ERROR]
     # Equal items draw alike in all runs: one clip can be compared under every condition.
     rows.sort(key=lambda i: derive(seed, "report", run.keys[i][0]))
+    attended = {*run.attended}
     met: dict[tuple[int, int], int] = {}
     ranks = {}
     for i in rows:
-        kind = _kind(run, i)
+        kind = -1 if i in attended else _kind(run, i)
         value = group[i] if group else 0
         turn = met.get((kind, value), 0)
         met[kind, value] = turn + 1
@@ -148,6 +152,10 @@ class Studio:
         except AudioError as error:
             self.notes.setdefault(f"not rendered: {one_line(error)}")
             return None
+
+    def attention(self, run: str, captured: Captured, key: tuple[str, str]) -> Attended | None:
+        """Pictures of a prompt's attention, as `Captured.write` tells; None where it has none."""
+        return captured.write(key, self.folder / "attention" / run, self.folder)
 
     def _render(
         self, source: AudioSource, original: AudioSource, rate: int, names: tuple[str, str]

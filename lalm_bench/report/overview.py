@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lalm_bench.compare.family import Family
 from lalm_bench.compare.loaded import Run
-from lalm_bench.report import leaderboard, plots
+from lalm_bench.identity import canonical
+from lalm_bench.report import attention, conditions, judges, leaderboard, plots, studies
+from lalm_bench.report.attention import Captured
 from lalm_bench.report.columns import Columns
 from lalm_bench.report.paper import Table, file_name
 from lalm_bench.report.records import answers
@@ -22,6 +24,8 @@ from lalm_bench.store import read_json
 _NOT_THE_MODEL = "featurise_s"
 _MOST_COMPARED = 6
 _MOST_UNFOLDED = 8
+# Figures of several panels.
+_BROAD = ("curve", "tradeoff")
 _KINDS = {
     "pareto": "score against time:",
     "tradeoff": "score against time:",
@@ -34,6 +38,7 @@ def gather(
     sources: Sources,
     found: Sequence[Columns],
     said: Sequence[Verdicts],
+    watched: Sequence[Captured],
     names: Sequence[str],
     folder: Path,
 ) -> dict[str, Any]:
@@ -42,22 +47,26 @@ def gather(
     Parameters
     ----------
     sources : Sources
-    found, said, names : sequence
-        Rows, verdicts and name of each run, in the order of `sources.runs`.
+    found, said, watched, names : sequence
+        Rows, verdicts, attention and name of each run, in the order of `sources.runs`.
     folder : Path
         Has `tables/` and `figures/`.
     """
     keys = {run.fingerprint: f"r{number}" for number, run in enumerate(sources.runs)}
     called = {run.fingerprint: name for run, name in zip(sources.runs, names, strict=True)}
-    pages = _Pages(folder, sources.runs, keys, called, sources.paired.families)
+    studied = {str(row["task"]) for study in sources.studies for row in study.get("rows", ())}
+    pages = _Pages(folder, sources.runs, keys, called, sources.paired.families, studied)
     tasks = dict.fromkeys(map(_task, sources.runs))
     sections = [section for task in tasks for section in pages.task(task)]
     if sources.paired.families or sources.paired.missing:
         sections += pages.paired(sources.paired.missing)
-    if tables := [*leaderboard.judged(called, [*zip(sources.runs, said, strict=True)])]:
+    if tables := [*judges.tables(keys, called, [*zip(sources.runs, said, strict=True)])]:
         sections.append({"title": "Judges", "tables": pages.write(tables)})
-    sections += [pages.study(study) for study in sources.studies if study.get("rows")]
+    sections += pages.attention(watched)
+    sections += [pages.study(n, s) for n, s in enumerate(sources.studies) if s.get("rows")]
     sections += [pages.run(run) for run in sources.runs]
+    made = pages.write([conditions.table(keys, called, sources.runs)])
+    sections.append({"title": "Runs", "tables": made, "fold": len(sources.runs) > 1})
     listed = [
         {
             "key": keys[columns.run.fingerprint],
@@ -81,6 +90,8 @@ class _Pages:
     keys: Mapping[str, str]
     names: Mapping[str, str]
     families: Sequence[Family]
+    # Tasks of the studies: their times, measured in turns, are the better ones.
+    studied: Collection[str] = ()
 
     def task(self, task: str) -> list[dict[str, Any]]:
         """Leaderboard and figures over all runs of a task, and published numbers beside them."""
@@ -113,6 +124,8 @@ class _Pages:
         figures, files = self.folder / "figures", []
         metric = runs[0].headline[0]
         timed = [p for run in runs if (p := self._timed(run, metric)) is not None]
+        if not _differ_in_time(runs) or task in self.studied:
+            timed = []
         if len(timed) > 1:
             stem = figures / file_name(f"pareto_{task}")
             files += plots.pareto(stem, f"{task}: score against time", metric, timed)
@@ -150,7 +163,11 @@ class _Pages:
 
     def paired(self, missing: Sequence[str]) -> list[dict[str, Any]]:
         """Differences from the baselines; those by group are folded away."""
-        tables = [t for family in self.families for t in leaderboard.differences(family, self.keys)]
+        tables = [
+            table
+            for family in self.families
+            for table in leaderboard.differences(family, self.keys, self.names)
+        ]
         note = "".join(f"Not compared: {line}. " for line in missing)
         sections: list[dict[str, Any]] = [
             {"title": "Paired differences", "note": note, "tables": self.write(tables)}
@@ -161,12 +178,39 @@ class _Pages:
             sections.append({"title": title, "tables": self.write(by_group), "fold": True})
         return sections
 
-    def study(self, study: Mapping[str, Any]) -> dict[str, Any]:
-        """Accuracy against latency of a pruning study, as it measured them in turns."""
+    def attention(self, watched: Sequence[Captured]) -> list[dict[str, Any]]:
+        """Share of attention on audio, of the runs in which it was captured."""
+        shown = [
+            (self.keys[run.fingerprint], self.names[run.fingerprint], captured)
+            for run, captured in zip(self.runs, watched, strict=True)
+        ]
+        found = attention.overview(shown)
+        if found is None:
+            return []
+        from lalm_bench.capture.figures import share_by_layer
+
+        files: list[Path] = []
+        for key, name, captured in shown:
+            if layers := captured.summary.get("layers"):
+                stem = self.folder / "figures" / f"attention_{key}"
+                files += share_by_layer(stem, name, layers, captured.summary["prompts"])
+        tables = self.write([found])
+        figures = self._figures(files, "share of attention on audio by layer")
+        return [{"title": "Attention", "tables": tables, "figures": figures}]
+
+    def study(self, number: int, study: Mapping[str, Any]) -> dict[str, Any]:
+        """Score against time of a pruning study, as it measured them in turns, and its tables."""
         from lalm_bench.tradeoff_figure import draw
 
-        files = draw(self.folder / "figures", str(study["title"]), study["rows"])
-        return {"title": str(study["title"]), "figures": self._figures(files)}
+        # Two studies may be on the same task.
+        place = self.folder / "figures" / f"study_{number}"
+        place.mkdir()
+        title = str(study["title"])
+        return {
+            "title": title,
+            "tables": self.write(studies.tables(study, f"pruning_{number}", self.keys)),
+            "figures": self._figures(draw(place, title, study["rows"])),
+        }
 
     def run(self, run: Run) -> dict[str, Any]:
         """A run's own breakdowns, bars and confusion matrix."""
@@ -185,11 +229,12 @@ class _Pages:
         """Write the files of tables; the tables for the page."""
         return [t.json(t.write(self.folder / "tables")) for t in tables]
 
-    def _figures(self, files: Sequence[Path]) -> list[dict[str, str]]:
+    def _figures(self, files: Sequence[Path], title: str = "") -> list[dict[str, Any]]:
         drawn = [f for f in files if f.suffix == ".svg"]
         return [
             {
-                "title": _caption(f.stem),
+                "title": title or _caption(f.stem),
+                "broad": f.stem.startswith(_BROAD),
                 "svg": f.relative_to(self.folder).as_posix(),
                 "png": f.with_name(f"{f.name.removesuffix('.svg')}.png")
                 .relative_to(self.folder)
@@ -218,7 +263,15 @@ def _own_figures(run: Run, title: str, folder: Path) -> list[Path]:
 def _caption(stem: str) -> str:
     """What a figure shows, from the name of its file."""
     kind, _, about = stem.partition("_")
+    if kind == "by":
+        return f"by {about.partition('_')[0]}"
     return " ".join([_KINDS.get(kind, kind), about.replace("_", " ")]).strip()
+
+
+def _differ_in_time(runs: Sequence[Run]) -> bool:
+    """Whether runs differ in what an answer's time depends on: not in interventions alone."""
+    parts = ("model", "pruning", "generation")
+    return len({canonical([run.config[part] for part in parts]) for run in runs}) > 1
 
 
 def _task(run: Run) -> str:

@@ -12,7 +12,8 @@ import orjson
 
 from lalm_bench import runs
 from lalm_bench.errors import DataError
-from lalm_bench.report import marks
+from lalm_bench.report import attention, marks
+from lalm_bench.report.attention import Captured
 from lalm_bench.report.columns import Before, Columns
 from lalm_bench.report.listening import Studio
 from lalm_bench.report.marks import Annotations
@@ -43,6 +44,8 @@ class Reader:
     columns : Columns
         Its rows.
     verdicts : Verdicts
+    captured : Captured
+        Attention.
     rebuilt : Rebuilt
         Its requests.
     annotations : Annotations
@@ -55,6 +58,7 @@ class Reader:
 
     columns: Columns
     verdicts: Verdicts
+    captured: Captured
     rebuilt: Rebuilt
     annotations: Annotations
     before: Mapping[Key, Before] | None
@@ -83,9 +87,14 @@ class Reader:
                 record["before"] = _earlier(earlier, row)
             if said := self.verdicts.said.get(key):
                 record["judges"] = said
+            attended = self.studio.attention(self.columns.run.fingerprint, self.captured, key)
+            if attended is not None:
+                record["attention"] = attended
             if (asked := known[1].get(variant)) is not None:
                 record["prompt"] = asked.prompt
                 record["clips"] = self._clips(asked, row.get("text"), place in self.chosen)
+                if attended is not None:
+                    _over(record["clips"], attended)
             elif clips := self._recordings(row):
                 record["clips"] = clips
             yield record
@@ -164,6 +173,15 @@ def _earlier(earlier: Before, row: Mapping[str, Any]) -> dict[str, Any]:
     if earlier.text != (row.get("text") or ""):
         found["text"] = earlier.text
     return found
+
+
+def _over(clips: list[dict[str, Any]], attended: Mapping[str, Any]) -> None:
+    """Put the attention over each clip that is shown as it was heard."""
+    for number, clip in enumerate(clips):
+        if "heard" in clip:
+            picture = attention.fits(attended, number, clip["heard"]["seconds"])
+            if picture is not None:
+                clip["attention"] = picture
 
 
 def _word(edit: object) -> str:

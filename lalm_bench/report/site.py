@@ -17,7 +17,7 @@ from lalm_bench import provenance
 from lalm_bench.compare.loaded import Run
 from lalm_bench.compare.settings import labels
 from lalm_bench.errors import ConfigError
-from lalm_bench.report import columns, one_page, overview, rebuilt, verdicts
+from lalm_bench.report import attention, columns, one_page, overview, rebuilt, verdicts
 from lalm_bench.report.columns import Before, Columns, Key
 from lalm_bench.report.listening import Studio, choose
 from lalm_bench.report.marks import Annotations
@@ -75,18 +75,22 @@ def _write(sources: Sources, wish: Wish, folder: Path) -> list[str]:
     names = [_named(run, sources.runs) for run in sources.runs]
     before = _baselines(sources)
     said = [verdicts.read(run.folder) for run in sources.runs]
+    watched = [attention.read(run.folder) for run in sources.runs]
     found = [
-        columns.read(run, own, before.get(run.fingerprint))
-        for run, own in zip(sources.runs, said, strict=True)
+        columns.read(run, own, before.get(run.fingerprint), seen.folders)
+        for run, own, seen in zip(sources.runs, said, watched, strict=True)
     ]
     studio = Studio(folder, wish.folder, wish.copy_audio)
     chosen = choose(found, wish.clips, wish.seed)
     notes = list(sources.left_out)
-    for number, (own, spoken, rows) in enumerate(zip(found, said, chosen, strict=True)):
+    for number, (own, spoken, seen, rows) in enumerate(
+        zip(found, said, watched, chosen, strict=True)
+    ):
         made = rebuilt.rebuild(own.run)
         reader = Reader(
             own,
             spoken,
+            seen,
             made,
             Annotations.of(made.task),
             before.get(own.run.fingerprint),
@@ -99,10 +103,11 @@ def _write(sources: Sources, wish: Wish, folder: Path) -> list[str]:
         elif rows and not heard:
             notes.append(f"{names[number]}: no clip could be rendered")
     notes += studio.notes
-    page = overview.gather(sources, found, said, names, folder)
+    page = overview.gather(sources, found, said, watched, names, folder)
     index = {"title": wish.title, "made": provenance.now(), "notes": notes, **page}
     _put(folder / "data" / "index.js", "index", index)
-    write_bytes(folder / "overview.html", one_page.render(index, folder).encode())
+    with open(folder / "report.html", "wb") as whole:
+        whole.writelines(one_page.pieces(index, folder))
     return notes
 
 

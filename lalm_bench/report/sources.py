@@ -14,8 +14,9 @@ from lalm_bench.compare.loaded import Run, load
 from lalm_bench.errors import BenchError, DataError, one_line
 from lalm_bench.store import read_json
 
-_CELLS = ".cells"
+CELLS = ".cells"
 _STUDY = "study.json"
+_JUDGED = "judge"
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,12 @@ def find(words: Sequence[str], outputs: Path) -> Sources:
 
 def _named(folder: Path, outputs: Path) -> list[tuple[Path, tuple[str, ...]]]:
     """The runs that one word means, with the overrides that made them where these are known."""
+    if folder.parent.name == _JUDGED and (folder.parent.parent / "run.json").is_file():
+        # What judges say of a run is shown with the run; its own scores stay its own.
+        return [(folder.parent.parent, ())]
     if (folder / "run.json").is_file() or not folder.is_dir():
         return [(folder, ())]
-    if notes := sorted((folder / _CELLS).glob("*.json")):
+    if notes := sorted((folder / CELLS).glob("*.json")):
         cells = [read_json(note) for note in notes]
         return [(_moved(Path(c["folder"]), folder), tuple(c["overrides"])) for c in cells]
     if isinstance(study := read_json(folder / _STUDY), dict):
@@ -110,7 +114,7 @@ def _named(folder: Path, outputs: Path) -> list[tuple[Path, tuple[str, ...]]]:
     below = []
     for place, folders, files in os.walk(folder):
         # Judged runs belong to the run they lie in; what starts with a dot is in the making.
-        folders[:] = [f for f in folders if f != "judge" and not f.startswith(".")]
+        folders[:] = [f for f in folders if f != _JUDGED and not f.startswith(".")]
         if "run.json" in files:
             below.append(Path(place))
     if not below:

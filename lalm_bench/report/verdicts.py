@@ -25,22 +25,28 @@ class Verdicts:
     ----------
     rubrics : mapping
         Rubric -> its `metrics.json`.
+    analyses : mapping
+        Rubric -> its `analysis.json`.
     said : mapping
         (id, variant) -> one entry a rubric: `rubric`, `panel` (field -> number) and `judges`, a
-        list of `judge`, `values` (field -> number) and `text`.
+        list of `judge`, `values` (field -> number), `text`, and `malformed` where some could not be
+        read.
     """
 
     rubrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     said: Mapping[Key, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def disagree(self, key: Key) -> int | None:
+    def disagree(self, key: Key, rubric: str | None = None) -> int | None:
         """1 where two judges give a field different numbers, 0 where none do; None if not judged.
 
-        A judge that gave no number has no opinion, and so none that differs.
+        A judge that gave no number has no opinion, and so none that differs. Of all rubrics, or of
+        one.
         """
-        if key not in self.said:
+        entries = [e for e in self.said.get(key, ()) if rubric in (None, e["rubric"])]
+        if not entries:
             return None
-        for entry in self.said[key]:
+        for entry in entries:
             for name in entry["panel"]:
                 given = {judge["values"].get(name) for judge in entry["judges"]} - {None}
                 if len(given) > 1:
@@ -51,14 +57,16 @@ class Verdicts:
 def read(run: Path) -> Verdicts:
     """Everything below `<run>/judge/`; nothing where the run was not judged."""
     rubrics: dict[str, Mapping[str, Any]] = {}
+    analyses: dict[str, Mapping[str, Any]] = {}
     said: dict[Key, list[dict[str, Any]]] = {}
     for folder in sorted(path.parent for path in run.glob("judge/*/decisions.jsonl")):
         rubrics[folder.name] = read_json(folder / "metrics.json") or {}
+        analyses[folder.name] = read_json(folder / "analysis.json") or {}
         for row in runs.decisions(folder):
             if entry := _entry(folder.name, row):
                 key = (str(row["id"]), str(row.get("variant") or ""))
                 said.setdefault(key, []).append(entry)
-    return Verdicts(rubrics, said)
+    return Verdicts(rubrics, analyses, said)
 
 
 def _entry(rubric: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -76,6 +84,7 @@ def _entry(rubric: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
             "values": {f: row.get(f"{f}[{name}]") for f in fields},
             "text": row.get(f"verdict[{name}]") or "",
         }
+        | ({"malformed": True} if row.get(f"malformed[{name}]") else {})
         for name in names
         if row.get(f"verdict[{name}]") is not None
     ]

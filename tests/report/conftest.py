@@ -14,6 +14,7 @@ from tests.conftest import ROOT, environment
 CONDITIONS = ("none", "noise", "silence")
 RATIOS = (0.2, 0.5, 0.8)
 SETTINGS = ("ratio=0.5", "snr_db=10")
+DESK = {"width": 1280, "height": 860}
 
 
 def command(folder, *overrides):
@@ -77,3 +78,28 @@ def keys(folder):
     """Condition -> key of its run in a report; of the masks, the one at 0.5."""
     runs = [(*r["condition"].partition("_"), r["key"]) for r in read(folder, "index")["runs"]]
     return {name: key for name, _, setting, key in runs if setting in ("", *SETTINGS)}
+
+
+@pytest.fixture
+def opened(browser):
+    """`opened(folder, "#samples/r1")` is a page; at the end nothing was asked of any host."""
+    contexts, asked, said = [], [], []
+
+    def open_(folder, place="", viewport=DESK, file="index.html", **options):
+        context = browser.new_context(viewport=viewport, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(f"error: {error}"))
+        page.goto(f"{(folder / file).as_uri()}{place}")
+        page.wait_for_selector("body[data-ready]")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert asked
+    assert [url for url in asked if not url.startswith(("file://", "data:"))] == []
+    assert said == []

@@ -22,32 +22,7 @@ from tests.report.test_site import decisions, judge
 pytestmark = pytest.mark.browser
 
 SCREENSHOTS = Path(os.environ.get("LALM_BENCH_SCREENSHOTS", ROOT / "build" / "screenshots"))
-DESK, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
-
-
-@pytest.fixture
-def opened(browser):
-    """`opened(folder, "#samples/r1")` is a page; at the end nothing was asked of any host."""
-    contexts, asked, said = [], [], []
-
-    def open_(folder, place="", viewport=DESK, **options):
-        context = browser.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.goto(f"{(folder / 'index.html').as_uri()}{place}")
-        page.wait_for_selector("body[data-ready]")
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert asked
-    assert [url for url in asked if not url.startswith(("file://", "data:"))] == []
-    assert said == []
+PHONE = {"width": 360, "height": 740}
 
 
 def count(page):

@@ -6,6 +6,12 @@
   const views = ["overview", "samples"];
   let index = null;
 
+  /* Not by location.hash, which the frame that MLflow shows a file in does not let change. */
+  function go(place) {
+    history.pushState(null, "", place);
+    route().catch(fail);
+  }
+
   function fail(error) {
     $("fault").textContent = error.message || String(error);
     $("fault").hidden = false;
@@ -22,7 +28,7 @@
     }
     document.body.dataset.view = shown;
     if (shown === "samples") {
-      const known = index.runs.some((r) => r.key === run);
+      const known = (index.listed || index.runs).some((r) => r.key === run);
       await LB.browser.open(known ? run : null, row === undefined ? null : Number(row));
     } else {
       LB.player.pause();
@@ -48,9 +54,9 @@
     const pressable = target.closest("button, a, audio, summary, [role=slider]");
     const act = {
       "?": () => $("help").showModal(),
-      o: () => { location.hash = "#overview"; },
-      s: () => { location.hash = "#samples"; },
-      "/": () => { if (!inSamples) location.hash = "#samples"; $("samples").hidden = false; LB.browser.search(); },
+      o: () => go("#overview"),
+      s: () => go("#samples"),
+      "/": () => { if (!inSamples) go("#samples"); $("samples").hidden = false; LB.browser.search(); },
       ...(inSamples && {
         j: () => LB.browser.step(1),
         k: () => LB.browser.step(-1),
@@ -87,7 +93,15 @@
 
   $("to-help").addEventListener("click", () => $("help").showModal());
   document.addEventListener("keydown", key);
-  window.addEventListener("hashchange", () => route().catch(fail));
+  document.addEventListener("click", (event) => {
+    const link = event.target instanceof Element && event.target.closest("a[href^='#']:not(.skip)");
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      go(link.getAttribute("href"));
+    }
+  });
+  window.addEventListener("popstate", () => route().catch(fail));
   LB.fail = fail;
+  LB.go = go;
   start();
 })();

@@ -21,13 +21,13 @@ LB.browser = (() => {
   const wanted = fresh();
 
   function fresh() {
-    return { outcomes: new Set(), change: 0, disagree: false, heard: false, groups: {}, sort: "order" };
+    return { outcomes: new Set(), change: 0, disagree: false, heard: false, attended: false, groups: {}, sort: "order" };
   }
 
   function start(found) {
-    index = found;
-    $("run").append(...found.runs.map((r) => el("option", { value: r.key }, `${r.name} (${r.n})`)));
-    $("run").addEventListener("change", () => { location.hash = `#samples/${$("run").value}`; });
+    index = { ...found, runs: found.listed || found.runs };
+    $("run").append(...index.runs.map((r) => el("option", { value: r.key }, `${r.name} (${r.n})`)));
+    $("run").addEventListener("change", () => { LB.go(`#samples/${$("run").value}`); });
     $("more").addEventListener("click", filters);
     let timer = 0;
     $("search").addEventListener("input", () => {
@@ -52,6 +52,10 @@ LB.browser = (() => {
   }
 
   async function open(run, row) {
+    if (!index.runs.length) {
+      LB.sample.none();
+      return;
+    }
     const chosen = run || key || index.runs[0].key;
     if (chosen !== key) {
       const columns = await LB.load(chosen);
@@ -135,6 +139,7 @@ LB.browser = (() => {
       ` ${text} (${n})`);
     if (data.disagree) boxes.push(box("disagree", "judges disagree", counted((r) => data.disagree[r] === 1)));
     if (data.clips.length) boxes.push(box("heard", "clip as it was heard", data.clips.length));
+    if (data.attended.length) boxes.push(box("attended", "attention captured", data.attended.length));
     for (const [name, column] of Object.entries(data.groups)) {
       const counts = column.words.map(() => 0);
       column.at.forEach((place) => { if (place >= 0) counts[place] += 1; });
@@ -154,7 +159,7 @@ LB.browser = (() => {
         sorts.map(([value, text]) => el("option", { value, selected: wanted.sort === value }, text)))));
     boxes.push(el("button", { type: "button", id: "clear", onclick: () => { clear(); changed(); } }, "Clear"));
     $("filters").replaceChildren(...boxes);
-    const active = wanted.disagree + wanted.heard + Object.keys(wanted.groups).length;
+    const active = wanted.disagree + wanted.heard + wanted.attended + Object.keys(wanted.groups).length;
     $("more").textContent = active ? `Filters (${active})` : "Filters";
   }
 
@@ -191,13 +196,13 @@ LB.browser = (() => {
 
   function apply() {
     const groups = Object.entries(wanted.groups).map(([name, value]) => [data.groups[name].at, value]);
-    const clips = wanted.heard ? new Set(data.clips) : null;
+    const only = [wanted.heard && data.clips, wanted.attended && data.attended].filter(Boolean).map((rows) => new Set(rows));
     shown = [];
     for (let row = 0; row < data.n; row++) {
       if (wanted.outcomes.size && !wanted.outcomes.has(data.status[row])) continue;
       if (wanted.change && !(data.change[row] & wanted.change)) continue;
       if (wanted.disagree && data.disagree[row] !== 1) continue;
-      if (clips && !clips.has(row)) continue;
+      if (only.some((rows) => !rows.has(row))) continue;
       if (hits && !hits.has(row)) continue;
       if (groups.every(([column, value]) => column[row] === value)) shown.push(row);
     }

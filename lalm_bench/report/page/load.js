@@ -1,15 +1,25 @@
 "use strict";
 
-/* Data comes as scripts that call LB.put, because a page opened from disk can load nothing else. */
+/* Data comes as scripts that call LB.put, because a page opened from disk can load nothing else.
+   Where the report is one file, data and files are blocks in it. */
 const LB = (() => {
   const held = new Map();
   const asked = new Map();
 
+  const alone = "alone" in document.documentElement.dataset;
+  // MLflow's frame: nothing can be downloaded from it.
+  const framed = location.protocol === "blob:";
+
   const put = (name, value) => held.set(name, value);
+  const block = (id) => document.getElementById(id)?.textContent ?? null;
+
+  /* Where a file of the report is; null where it is not in the one file. */
+  const url = (path) => (alone && path ? block(`file:${path}`) : path);
 
   function load(name) {
     if (!asked.has(name)) {
-      asked.set(name, new Promise((resolve, reject) => {
+      const inside = block(`data:${name}`);
+      asked.set(name, inside !== null ? Promise.resolve(JSON.parse(inside)) : new Promise((resolve, reject) => {
         const script = document.createElement("script");
         script.src = `data/${name}.js`;
         script.onload = () => resolve(held.get(name));
@@ -38,6 +48,12 @@ const LB = (() => {
     return node;
   }
 
+  /* A link to a file that can be kept. */
+  function link(path, text) {
+    const href = url(path);
+    return href && !framed ? el("a", { href, download: alone ? path.split("/").pop() : null }, text) : null;
+  }
+
   const number = (value) => {
     if (typeof value !== "number") return String(value);
     if (Number.isInteger(value)) return String(value);
@@ -50,5 +66,5 @@ const LB = (() => {
     return typeof value === "string" ? value : JSON.stringify(value);
   };
 
-  return { put, load, el, plain, page: {} };
+  return { put, load, el, plain, alone, url, link };
 })();

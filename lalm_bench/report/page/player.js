@@ -29,8 +29,8 @@ LB.player = (() => {
     };
 
     function source() {
-      if (part()) return part().src;
-      if (!clip.file.src) return null;
+      if (part()) return LB.url(part().src);
+      if (!clip.file.src || LB.alone) return null;
       const { start, end } = clip.file;
       return clip.file.src + (start || end ? `#t=${start || 0}${end ? `,${end}` : ""}` : "");
     }
@@ -45,10 +45,11 @@ LB.player = (() => {
         ...(clip.events || []).filter(() => !(edited && clip.moved))];
       picture.hidden = !now;
       if (now) {
-        const image = el("img", { src: now.picture, alt: `spectrogram, ${edited ? "as heard" : "original"}, ${now.seconds.toFixed(1)} s` });
+        const image = el("img", { src: LB.url(now.picture), alt: `spectrogram, ${edited ? "as heard" : "original"}, ${now.seconds.toFixed(1)} s` });
         const head = el("i", { class: "playhead" });
         const slider = el("div", { class: "axis", role: "slider", tabindex: 0, "aria-label": "position in the clip", "aria-valuemin": 0,
           "aria-valuemax": now.seconds.toFixed(2), "aria-valuenow": 0 }, image,
+          state.heard && clip.attention ? el("img", { class: "attention", src: LB.url(clip.attention), alt: "attention of the last token of the prompt, layers over time" }) : null,
           marks.filter((m) => ON_EDITED.has(m.kind)).map((m) => stretch(m, "over")), head);
         slider.addEventListener("click", (event) => {
           const box = slider.getBoundingClientRect();
@@ -61,7 +62,9 @@ LB.player = (() => {
             seek(audio.currentTime + by * Math.max(0.1, now.seconds / 50));
           }
         });
-        picture.replaceChildren(slider, el("div", { class: "scale" }, el("span", {}, "0 s"), el("span", {}, `0 – ${clip.rate / 2000} kHz, mel`), el("span", {}, `${now.seconds.toFixed(2)} s`)));
+        picture.replaceChildren(...[slider, el("div", { class: "scale" }, el("span", {}, "0 s"), el("span", {}, `0 – ${clip.rate / 2000} kHz, mel`), el("span", {}, `${now.seconds.toFixed(2)} s`)),
+          state.heard && clip.attention ? el("p", { class: "scale" }, el("span", {}, "below: attention of the prompt's last token, last layer on top"),
+            el("span", {}, "times uniform: ≤ 0.1 ", el("i", { class: "shades" }), " ≥ 10")) : null].filter(Boolean));
       }
       const kinds = Object.keys(NAMES).filter((kind) => marks.some((m) => m.kind === kind));
       lanes.replaceChildren(...(seconds() > 0 ? kinds : []).map((kind) => el("div", { class: "lane", role: "img", "aria-label":
@@ -81,6 +84,7 @@ LB.player = (() => {
     }
 
     function remark(edited) {
+      if (LB.alone && !source()) return `${clip.file.name}: this clip is not in this file; index.html of the report's folder plays it`;
       if (!clip.heard && !clip.file.src) return `${clip.file.name}: this clip is not in the report; --clips all renders every one`;
       if (edited && clip.moved && (clip.events || []).length) return "Annotations are marked on the original; they do not hold for what was heard.";
       return "";

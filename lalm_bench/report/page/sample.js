@@ -17,6 +17,7 @@ LB.sample = (() => {
       record.error ? "" : answered(record),
       before(record),
       judged(record, about),
+      attention(record),
       prompt(record),
       facts(record, about),
     );
@@ -41,7 +42,7 @@ LB.sample = (() => {
 
   function heading(about) {
     const others = about.others.length > 1 ? el("label", { class: "also" }, el("span", {}, "the same item in"), " ",
-      el("select", { onchange: (e) => { document.getElementById("run").value = e.target.value; location.hash = `#samples/${e.target.value}`; } },
+      el("select", { onchange: (e) => { document.getElementById("run").value = e.target.value; LB.go(`#samples/${e.target.value}`); } },
         about.others.map((r) => el("option", { value: r.key, selected: r.key === about.run.key }, r.name)))) : null;
     return el("header", {},
       el("button", { type: "button", class: "back", onclick: () => LB.browser.leave() }, "← List"),
@@ -98,8 +99,20 @@ LB.sample = (() => {
           el("thead", {}, el("tr", {}, el("th", { scope: "col" }, rubric.rubric), fields.map((f) => el("th", { scope: "col", class: "num" }, f)))),
           el("tbody", {}, [...rubric.judges.map((j) => [j.judge, j.values]), ...(rubric.judges.length > 1 ? [["panel", rubric.panel]] : [])].map(([name, values]) =>
             el("tr", {}, el("th", { scope: "row" }, name), fields.map((f) => el("td", { class: "num" }, plain(values[f])))))))),
-          rubric.judges.map((j) => el("details", {}, el("summary", {}, `${j.judge} says`), el("p", { class: "said" }, j.text || "(nothing)")))];
+          rubric.judges.map((j) => el("details", {}, el("summary", {}, `${j.judge} says${j.malformed ? ": not in the form asked for" : ""}`), el("p", { class: "said" }, j.text || "(nothing)")))];
       }));
+  }
+
+  function attention(record) {
+    if (!record.attention) return "";
+    const { figure, layers, share, uniform } = record.attention;
+    const most = share.indexOf(Math.max(...share));
+    const mean = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+    return el("details", { class: "section" }, el("summary", {}, "Attention"),
+      el("p", { class: "note" }, `Of the attention of the prompt's last token, audio gets ${plain(mean(share))} in the mean over layers (if all tokens got alike: ${plain(mean(uniform))}), `
+        + `most in layer ${layers[most]}: ${plain(share[most])}.`),
+      figure && LB.url(figure.png) ? el("figure", {}, el("img", { class: "wide", src: LB.url(figure.png), alt: "attention by layer and time, and its share on audio", loading: "lazy" }),
+        el("figcaption", { class: "note" }, LB.link(figure.png, "PNG"), " ", LB.link(figure.svg, "SVG"))) : table("Share on audio by layer", Object.fromEntries(layers.map((l, i) => [`layer ${l}`, share[i]]))));
   }
 
   function prompt(record) {

@@ -1,0 +1,1 @@
+"""Analyses of finished runs: `python -m lalm_bench.analysis VERB`."""
