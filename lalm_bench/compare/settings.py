@@ -46,6 +46,8 @@ def asked_alike(run: Run) -> dict[str, Any]:
         "generation": config["generation"],
         "seed": config["seed"],
         "limit": config["limit"],
+        # What judges decided does not pair with what the task's own rule did, nor another rubric's.
+        "judge": {k: v for k, v in run.state.get("judge", {}).items() if k in ("name", "rubric")},
     }
     return {
         key: value

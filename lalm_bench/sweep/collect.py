@@ -45,6 +45,7 @@ def collect(sweep: Sweep, states: Sequence[State]) -> Sequence[State]:
     sys.stdout.write(f"table: {files[1]}\n")
     _compare(sweep, states, rows)
     _track(sweep, states)
+    sys.stdout.write(f"to look and listen: python -m lalm_bench.report {folder}\n")
     return states
 
 
