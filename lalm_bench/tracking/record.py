@@ -97,7 +97,7 @@ class Record:
         git, host = self.state.get("git") or {}, self.state.get("host") or {}
         tags = {
             "fingerprint": self.fingerprint,
-            "folder": str(self.folder),
+            "folder": str(_from_here(self.folder)),
             "task": self.config["task"]["name"],
             "model": self.config["model"]["name"],
             "condition": self.condition,
@@ -185,6 +185,12 @@ def joined(*names: str | None) -> list[str]:
     """Sweeps' names out of comma-separated lists and paths, each once."""
     parts = [PurePath(part).name for text in names if text for part in text.split(",")]
     return list(dict.fromkeys(part for part in parts if part))
+
+
+def _from_here(folder: Path) -> Path:
+    """As a command would name it: a sweep and its cells say the same place."""
+    whole = folder.absolute()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else folder
 
 
 def _stays(file: PurePath) -> bool:

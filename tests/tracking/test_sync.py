@@ -6,10 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lalm_bench.tracking.__main__ import main
+from lalm_bench.tracking.record import Record
 from tests.conftest import ROOT, environment
 from tests.tracking.test_away import find, slow_model, started, wait_until
 
@@ -148,3 +150,14 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, code, told)
     (folder / "run.json").write_text("{}")
     assert main(["sync", *words]) == code
     assert capsys.readouterr().err.startswith(told)
+
+
+def test_a_folder_named_from_the_root_is_the_same_run(bench, run_folders, monkeypatch):
+    """As the collector of a sweep names what its workers named from where they stood."""
+    bench(*SMALL, check=0)
+    (folder,) = run_folders().values()
+    monkeypatch.chdir(bench.outputs.parent)
+    near = Record.read(folder.relative_to(Path.cwd()))
+    whole = Record.read(folder.absolute())
+    assert near.stamp() == whole.stamp()
+    assert whole.tags()["folder"] == str(near.folder)
