@@ -20,6 +20,10 @@ companions.provide()
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Of whoever runs the tests; runs would report there.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 def environment(*first):
     """The environment of a child process: the folders `first`, then this process's own path."""
     path = [str(f) for f in first] + [os.environ.get("PYTHONPATH", "")]

@@ -22,7 +22,7 @@ _MOST_GROUPS = 40
 _SHORT = 160
 ABOUT = (
     "Answers are paired by item and variant; an item asked in several variants counts once. "
-    "*{SAME_ANSWER}*: the parsed labels are equal, where both answers have one; tasks without "
+    f"*{SAME_ANSWER}*: the parsed labels are equal, where both answers have one; tasks without "
     f"options have none. *{SAME_TEXT}*: not a character differs. {texts.EXPLAINED}*floor*: the "
     "same measure against the original's answer to another clip, so that what all answers share "
     "by their form is not taken for agreement. Intervals: 95 %, clustered by clip (Miller 2024, "

@@ -227,7 +227,9 @@ def json_values(text: str) -> Iterator[Any]:
     while (match := begin.search(text, place)) is not None:
         try:
             value, place = decoder.raw_decode(text, match.start())
-        except (ValueError, RecursionError):  # also a number of too many digits
+        except ValueError:  # also a number of too many digits
             place = match.end()
+        except RecursionError:  # brackets without end, each of which would be tried
+            place = len(text) - len(text[match.start() :].lstrip("[{ \n"))
         else:
             yield value

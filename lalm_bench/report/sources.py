@@ -17,6 +17,7 @@ from lalm_bench.store import read_json
 CELLS = ".cells"
 _STUDY = "study.json"
 _JUDGED = "judge"
+_NO_RUNS = frozenset({_JUDGED, "artifacts"})
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,9 @@ def _named(folder: Path, outputs: Path) -> list[tuple[Path, tuple[str, ...]]]:
         ]
     below = []
     for place, folders, files in os.walk(folder):
-        # Judged runs belong to the run they lie in; what starts with a dot is in the making.
-        folders[:] = [f for f in folders if f != _JUDGED and not f.startswith(".")]
+        # Judged runs belong to the run they lie in, and a local MLflow store has copies of runs;
+        # what starts with a dot is in the making.
+        folders[:] = [f for f in folders if f not in _NO_RUNS and not f.startswith(".")]
         if "run.json" in files:
             below.append(Path(place))
     if not below:

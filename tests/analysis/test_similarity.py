@@ -36,6 +36,7 @@ def test_numbers_by_hand(made, tmp_path):
     first = made("none", decisions(0))
     second = made("noise", [*decisions(1), row(9, "a", "a", text="more")], NOISE)
     folder = analysed(tmp_path, first, second)
+    assert "{" not in (folder / "similarity.md").read_text()
     (found,) = table(folder, "runs")
     assert found["run"] == "noise"
     assert (found["n"], found["clips"], found["missing"], found["extra"]) == ("4", "2", "0", "1")

@@ -14,7 +14,7 @@ from lalm_bench import audio
 from lalm_bench.compare.loaded import load
 from lalm_bench.interventions.mask import MaskEdit
 from lalm_bench.randomness import derive
-from lalm_bench.report import columns
+from lalm_bench.report import columns, sources
 from lalm_bench.report.__main__ import main
 from lalm_bench.report.columns import (
     LOST_LABEL,
@@ -383,3 +383,10 @@ def test_what_became_of_an_answer(was, right, label, correct, flags, runs, tmp_p
     assert found.change == [flags]
     assert columns.read(load(run), Verdicts(), None).change == [None]
     assert columns.read(load(run), Verdicts(), {}).change == [None]
+
+
+def test_the_copies_in_a_local_mlflow_store_are_no_runs_of_their_own(runs, tmp_path):
+    run = runs["none"]
+    shutil.copytree(run, tmp_path / "mcq_synthetic" / "signal" / "baseline" / run.name)
+    shutil.copytree(run, tmp_path / "mlruns" / "2b26" / "artifacts")
+    assert len(sources.find([str(tmp_path)], tmp_path).runs) == 1

@@ -48,7 +48,7 @@ def test_one_run_per_fingerprint_resumed_by_id(bench, client, run_folders):
     assert len(runs(client())) == 2
 
 
-def test_artifacts_and_the_decisions_table(bench, client):
+def test_artifacts_and_the_decisions_table(bench, client, monkeypatch):
     bench("model=random", "task.scenes=2", check=0)
     (run,) = runs(client())
     names = {a.path for a in client().list_artifacts(run.info.run_id)}
@@ -56,7 +56,9 @@ def test_artifacts_and_the_decisions_table(bench, client):
     assert {"run.json", "analysis.json", "figures", "decisions_table.json"} <= names
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{bench.outputs / 'mlflow.db'}")
+    uri = f"sqlite:///{bench.outputs / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # as the next line does, but for this test
+    mlflow.set_tracking_uri(uri)
     table = client().load_table(
         run.info.experiment_id, "decisions_table.json", run_ids=[run.info.run_id]
     )
@@ -114,6 +116,13 @@ def test_a_deleted_experiment_is_named(bench, client):
     assert "was deleted" in done.stderr
     assert f"restore -x {experiment.experiment_id}" in done.stderr
     bench(*SMALL, "rescore=true", "tracking.experiment=other", check=0)
+
+
+def test_the_store_that_mlflow_is_told_of_is_the_default(bench, client):
+    uri = f"sqlite:///{bench.outputs / 'elsewhere.db'}"
+    bench(*SMALL, env={"MLFLOW_TRACKING_URI": uri}, check=0)
+    assert len(runs(client(uri))) == 1
+    assert not (bench.outputs / "mlflow.db").exists()
 
 
 def test_eight_processes_make_one_store(tmp_path):
