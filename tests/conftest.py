@@ -59,14 +59,27 @@ def wav(tmp_path):
 
 @pytest.fixture
 def bench(tmp_path):
-    """`bench("task=...", ...)` runs the command line in a subprocess; results go to tmp_path."""
+    """`bench("task=...", ...)` runs the command line in a subprocess; results go to tmp_path.
 
+    Without tracking and figures, which cost more than such a run, unless they are asked for.
+    """
+    return _bench(tmp_path, "tracking=none", "figures=false")
+
+
+@pytest.fixture
+def tracked_bench(tmp_path):
+    """`bench`, tracked as the command line tracks by itself."""
+    return _bench(tmp_path)
+
+
+def _bench(tmp_path, *defaults):
     def call(*overrides, check=None, timeout=240, env=None, path=(), python=()):
         done = subprocess.run(
             [
                 *(sys.executable, *python, "-m", "lalm_bench"),
                 *(w for w in overrides if w.startswith("-")),
                 *(f"paths.outputs={tmp_path / 'outputs'}", f"paths.multirun={tmp_path / 'multi'}"),
+                *(w for w in defaults if not any(w.partition("=")[0] in o for o in overrides)),
                 *(w for w in overrides if not w.startswith("-")),
             ],
             capture_output=True,

@@ -42,7 +42,7 @@ def results(folder):
 
 
 def test_the_default_answers_everything_from_the_signal(bench, run_folders):
-    done = bench("task.scenes=12", "tracking=none", check=0)
+    done = bench("task.scenes=12", "figures=true", check=0)
     folder = only(run_folders())
     values = json.loads((folder / "metrics.json").read_text())["metrics"]
     assert values["n"] == 7 * 12

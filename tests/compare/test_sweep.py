@@ -72,7 +72,7 @@ def test_a_failed_cell_hides_no_other(bench, paired, launcher):
 
 def test_a_falling_curve_and_the_level_that_changes_nothing(bench, paired, tmp_path):
     levels = ("intervention=mask", "intervention.ratio=0,0.3,0.9")
-    bench("-m", *levels, "task.scenes=6", "tracking=none", check=0)
+    bench("-m", *levels, "task.scenes=6", "figures=true", check=0)
     (family,) = paired()
     assert family["baseline"]["condition"]["intervention.ratio"] == 0
     values = [point["value"] for point in family["curves"][0]["points"]]

@@ -19,7 +19,7 @@ def test_a_model_hears_all_of_a_long_recording(bench, run_folders, checkpoint, t
         "model.overlong=chunk",
         "generation.max_new_tokens=4",
         "limit=1",
-        "tracking=none",
+        "figures=true",
         check=0,
     )
     (folder,) = run_folders().values()

@@ -189,7 +189,7 @@ def data(tmp_path, wav):
 
 def test_a_whole_run(bench, run_folders, data):
     root, answers = data
-    words = ("task=clotho", f"task.root={root}", "task.groups=[license]", "tracking=none")
+    words = ("task=clotho", f"task.root={root}", "task.groups=[license]", "figures=true")
     model = ("model=predictions", f"model.path={answers}")
     done = bench(*words, *model, check=0)
     (folder,) = run_folders().values()

@@ -14,3 +14,9 @@ def server(tmp_path):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def bench(tracked_bench):
+    """Tracked: that is what these tests are about."""
+    return tracked_bench
