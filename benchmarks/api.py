@@ -19,10 +19,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 import wave
 from pathlib import Path
+
+from figures import show, spin
 
 ROOT = Path(__file__).resolve().parent.parent
 LATENCY_S, CLIP_S, RATE = 0.2, 10, 16_000
@@ -32,15 +33,6 @@ RUN = (
     "try: runpy.run_module('lalm_bench',run_name='__main__',alter_sys=True)\n"
     "finally: print('PEAK',resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,file=sys.stderr)"
 )
-
-
-def spin() -> float:
-    """Seconds for ten million additions: a yardstick for this machine right now."""
-    began = time.perf_counter()
-    total = 0
-    for n in range(10_000_000):
-        total += n
-    return time.perf_counter() - began
 
 
 def dataset(folder: Path, items: int) -> list[str]:
@@ -147,13 +139,7 @@ def main() -> None:
     yardstick = spin()
     load = os.getloadavg()[0]
     figures = measure(chosen)
-    for row in figures:
-        print(json.dumps({**row, "spin_s": round(yardstick, 3), "load": round(load, 2)}))
-    print(f"\n| figure | value | bar | met |   (spin {yardstick:.2f} s, load {load:.2f})")
-    print("|---|---|---|---|")
-    for row in figures:
-        met = "yes" if row["met"] else "NO"
-        print(f"| {row['figure']} | {row['value']:,.1f} {row['unit']} | {row['bar']} | {met} |")
+    show(figures, yardstick, load)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ import wave
 import zlib
 from pathlib import Path
 
+from figures import show, spin
+
 ROOT = Path(__file__).resolve().parent.parent
 LATENCY_S, JUDGES = 0.2, ("llama", "qwen", "mistral")
 ORIENTATIONS = ("Audio-Oriented", "Speech-Oriented", "Both", "Neither")
@@ -33,15 +35,6 @@ COLUMNS = (
     *("Correct Answer", "Correct Answer Keyword"),
 )
 SERVE = "--serve"
-
-
-def spin() -> float:
-    """Seconds for ten million additions: a yardstick for this machine right now."""
-    began = time.perf_counter()
-    total = 0
-    for n in range(10_000_000):
-        total += n
-    return time.perf_counter() - began
 
 
 def opinion(asked: dict) -> dict:
@@ -167,13 +160,7 @@ def main() -> None:
         figure("judge_pass", [f["first"] for f in found], "< 10", **more),
         figure("judge_pass_again", [f["second"] for f in found], "< 5", calls=0),
     ]
-    for row in figures:
-        print(json.dumps({**row, "spin_s": round(yardstick, 3), "load": round(load, 2)}))
-    print(f"\n| figure | value | bar | met |   (spin {yardstick:.2f} s, load {load:.2f})")
-    print("|---|---|---|---|")
-    for row in figures:
-        met = "yes" if row["met"] else "NO"
-        print(f"| {row['figure']} | {row['value']:,.1f} {row['unit']} | {row['bar']} | {met} |")
+    show(figures, yardstick, load)
 
 
 if __name__ == "__main__":

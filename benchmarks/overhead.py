@@ -9,7 +9,6 @@ the same run, so that figures of different machines or days can be compared as r
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -19,17 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import show, spin
+
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = 7
-
-
-def spin() -> float:
-    """Seconds for ten million additions: a yardstick for this machine right now."""
-    began = time.perf_counter()
-    total = 0
-    for n in range(10_000_000):
-        total += n
-    return time.perf_counter() - began
 
 
 def child(*words: str) -> tuple[float, float]:
@@ -136,12 +128,7 @@ def main() -> None:
         figures += help_speed()
     if "audio" in parts:
         figures += audio_speed()
-    for row in figures:
-        print(json.dumps({**row, "spin_s": round(yardstick, 3)}))
-    print(f"\n| figure | value | bar | met |   (spin {yardstick:.2f} s)\n|---|---|---|---|")
-    for row in figures:
-        met = "yes" if row["met"] else "NO"
-        print(f"| {row['figure']} | {row['value']:,.3f} {row['unit']} | {row['bar']} | {met} |")
+    show(figures, yardstick, digits=3)
 
 
 if __name__ == "__main__":

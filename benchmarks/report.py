@@ -20,7 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from overhead import FAMILIES, ROOT, child, figure, spin, synthetic
+from figures import show, spin
+from overhead import FAMILIES, ROOT, child, figure, synthetic
 
 _PEAK = (
     "import resource,runpy,sys\n"
@@ -119,12 +120,7 @@ def main() -> None:
     chosen = parser.parse_args()
     yardstick = spin()
     rows = measure(chosen.items)
-    for row in rows:
-        print(json.dumps({**row, "spin_s": round(yardstick, 3)}))
-    print(f"\n| figure | value | bar | met |   (spin {yardstick:.2f} s)\n|---|---|---|---|")
-    for row in rows:
-        met = "yes" if row["met"] else "NO"
-        print(f"| {row['figure']} | {row['value']:,.2f} {row['unit']} | {row['bar']} | {met} |")
+    show(rows, yardstick, digits=2)
 
 
 if __name__ == "__main__":

@@ -30,16 +30,13 @@ def read(reply: str) -> list[dict[str, Any]] | None:
     [{'name': 'Rain', 'scoring_point': 'Award 1 point if it rains.'}]
     """
     found = None
-    try:
-        for value in json_values(reply):
-            lists = [value] if isinstance(value, list) else []
-            if isinstance(value, dict):
-                lists = [inner for inner in value.values() if isinstance(inner, list)]
-            for listed in lists:
-                if listed and all(isinstance(entry, dict) for entry in listed):
-                    found = listed
-    except ValueError:  # thousands of digits, as a model writes that cannot stop
-        return found
+    for value in json_values(reply):
+        lists = [value] if isinstance(value, list) else []
+        if isinstance(value, dict):
+            lists = [inner for inner in value.values() if isinstance(inner, list)]
+        for listed in lists:
+            if listed and all(isinstance(entry, dict) for entry in listed):
+                found = listed
     return found
 
 

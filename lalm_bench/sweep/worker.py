@@ -151,7 +151,7 @@ def _one(assignment: Assignment, composed: Composed, model: OneModel, note: _Not
         sys.stderr.write(f"cell {assignment.cell}: {one_line(error)}\n")
         note.save(INCOMPLETE if isinstance(error, Incomplete) else FAILED, error)
         return False
-    except Exception as error:
+    except Exception as error:  # whatever one cell raises, the others of the job are run
         sys.stderr.write(public(traceback.format_exc()))
         note.save(FAILED, error)
         model.drop()  # a network in an unknown state answers nothing more

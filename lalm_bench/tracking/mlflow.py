@@ -7,10 +7,11 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lalm_bench.errors import BenchError, Stopped, StoreError
@@ -21,6 +22,8 @@ from lalm_bench.tracking.record import Record, joined
 from lalm_bench.tracking.unsent import Unsent
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from lalm_bench.build import Experiment
     from lalm_bench.tracking.base import Log, Results
 
@@ -87,30 +90,17 @@ class MlflowTracking:
             if (folder / "run.json").is_file():
                 self._unsent.add(folder)
         if store := self._reach():
-            self._deliver(store, self._untold(store, folders), sweep=self.sweep)
+            self._deliver(store, folders, sweep=self.sweep, there=self._there(store))
 
-    def _untold(self, store: Connection, folders: Sequence[Path]) -> list[Path]:
-        """Without those of which the store has all: of a sweep mostly all: asked for at once."""
+    def _there(self, store: Connection) -> dict[str, Run]:
+        """The sweep's runs in the store, by fingerprint, asked for at once; perhaps not all."""
         name = next(iter(joined(self.sweep)), "")
         if not name or "'" in name:
-            return list(folders)
+            return {}
         try:
-            there = mirror.index(store, f"tags.sweep LIKE '%{name}%'")
+            return mirror.index(store, f"tags.sweep LIKE '%{name}%'")
         except Away:
-            return list(folders)
-        left = []
-        for folder in folders:
-            record = Record.read(folder)
-            run = there.get(record.fingerprint) if record else None
-            if record is None or run is None or record.ended == "RUNNING":
-                left.append(folder)
-                continue
-            record = _joining(record, self.sweep)
-            if mirror.is_told(run, record, record.stamp()):
-                self._unsent.drop(folder)
-            else:
-                left.append(folder)
-        return left
+            return {}
 
     @property
     def _unsent(self) -> Unsent:
@@ -179,8 +169,12 @@ class MlflowTracking:
         folders: Sequence[Path],
         deadline: float = math.inf,
         sweep: str | None = None,
+        there: Mapping[str, Run] = MappingProxyType({}),
     ) -> tuple[int, int]:
-        """How many runs were sent, and how many are still to be."""
+        """How many runs the store has now, and how many are still to be sent.
+
+        What `there` shows to be told is not asked for again.
+        """
         sent, left = 0, 0
         for place, folder in enumerate(folders):
             if time.monotonic() > deadline:
@@ -190,7 +184,10 @@ class MlflowTracking:
                     continue  # it lives, and sends itself
                 record = Record.read(folder)
                 if record is not None:
-                    mirror.finish(store, _joining(record, sweep))
+                    record = _joining(record, sweep)
+                    run = there.get(record.fingerprint)
+                    if run is None or not mirror.is_told(run, record, record.stamp()):
+                        mirror.finish(store, record)
             except StoreError as error:
                 self._say(f"cannot be told of {folder}: {error}")
                 continue

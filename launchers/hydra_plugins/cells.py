@@ -11,6 +11,9 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+# Overrides of the parent alone: a cell is a single run.
+PARENTS_OWN = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep", "hydra.mode")
+
 
 class CellSweeper(BasicSweeper):
     """All combinations of `a=1,2 b=3,4`.

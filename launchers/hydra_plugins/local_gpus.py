@@ -14,10 +14,8 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.cells import PARENTS_OWN
 from omegaconf import DictConfig, OmegaConf
-
-# Of the parent alone: a cell is a single run.
-_PARENTS_OWN = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep", "hydra.mode")
 
 
 class LocalGpus(Launcher):
@@ -84,7 +82,7 @@ class LocalGpus(Launcher):
         ]
         if config.job.config_name != "config":
             flags.append(f"--config-name={config.job.config_name}")
-        return flags + [w for w in config.overrides.hydra if not w.startswith(_PARENTS_OWN)]
+        return flags + [w for w in config.overrides.hydra if not w.startswith(PARENTS_OWN)]
 
 
 def _done(overrides: Sequence[str]) -> JobReturn:

@@ -14,10 +14,8 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.cells import PARENTS_OWN
 from omegaconf import DictConfig, OmegaConf
-
-# Of the parent alone: a cell is a single run.
-_PARENTS_OWN = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweep", "hydra.mode")
 
 
 class Slurm(Launcher):
@@ -72,7 +70,7 @@ class Slurm(Launcher):
             self.settings,
             config_name=config.job.config_name,
             folders=[s.path for s in config.runtime.config_sources if s.provider == "command-line"],
-            hydra_words=[w for w in config.overrides.hydra if not w.startswith(_PARENTS_OWN)],
+            hydra_words=[w for w in config.overrides.hydra if not w.startswith(PARENTS_OWN)],
             outputs=str(self.config.paths.outputs),
             figures=bool(self.config.figures),
         )

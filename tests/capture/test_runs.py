@@ -14,9 +14,9 @@ from lalm_bench import run as running
 from lalm_bench.build import build
 from lalm_bench.capture import watching
 from lalm_bench.errors import ConfigError
-from lalm_bench.models import pretrained
 from tests.conftest import ROOT
 from tests.pruning.prompts import FAMILIES
+from tests.test_study import counted_loads
 
 ITEMS = 4
 
@@ -63,14 +63,7 @@ def start(tmp_path, questions, deep):
 @pytest.fixture
 def loads(monkeypatch):
     """The networks that were loaded."""
-    found, real = [], pretrained.load_network
-
-    def counted(folder, *args, **kwargs):
-        found.append(folder)
-        return real(folder, *args, **kwargs)
-
-    monkeypatch.setattr(pretrained, "load_network", counted)
-    return found
+    return counted_loads(monkeypatch)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.conftest import environment
 from tests.judges.conftest import prediction_of, prompt_of, rows, scripted, verdict
 from tests.models.test_api_served import LACKING, wait_until_healthy
 from tests.openai_server import running
+from tests.tasks.test_jasco import evaluation_row
 from tests.test_conf import experiment
 from tests.tiny import build
 
@@ -125,21 +126,8 @@ def published(shared_data, tmp_path):
         writer.writeheader()
         for row in csv.DictReader(source):
             for k, prompt in enumerate(instructions, 1):
-                cells = {
-                    "id": row["audio_id"],
-                    "audio": f"{{data_folder}}/{row['audio_id']}.wav",
-                    "n_frames": 1,
-                    "audio_sound": row["Audio"],
-                    "spoken_text": row["Speech"],
-                    "prompt": prompt,
-                    "with_speech": True,
-                    "audio_only_target": row["Audio-Only Answer"],
-                    "speech_only_target": row["Speech-Only Answer"],
-                    "target_keywords": row["Correct Answer Keyword"],
-                    "tgt_text": row["Correct Answer"],
-                    "allm_output": f"answer {row['audio_id']} {k}",
-                }
-                writer.writerow(cells)
+                answer = f"answer {row['audio_id']} {k}"
+                writer.writerow(evaluation_row(row, prompt, answer))
     return path
 
 

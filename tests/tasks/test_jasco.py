@@ -47,6 +47,24 @@ def reference(root):
         return list(csv.DictReader(file))
 
 
+def evaluation_row(row, prompt, answer):
+    """A row of the published evaluation table, of a row of the dataset."""
+    return {
+        "id": int(row["audio_id"]),
+        "audio": f"{{data_folder}}/{int(row['audio_id'])}.wav",
+        "n_frames": 1,
+        "audio_sound": row["Audio"],
+        "spoken_text": row["Speech"],
+        "prompt": prompt,
+        "with_speech": True,
+        "audio_only_target": row["Audio-Only Answer"],
+        "speech_only_target": row["Speech-Only Answer"],
+        "target_keywords": row["Correct Answer Keyword"],
+        "tgt_text": row["Correct Answer"],
+        "allm_output": answer,
+    }
+
+
 @pytest.fixture
 def published(root, instructions, tmp_path):
     """`published(name, **columns)`: the evaluation table, cells by (item number, instruction)."""
@@ -59,20 +77,7 @@ def published(root, instructions, tmp_path):
             for row in reference(root):
                 for k, prompt in enumerate(instructions, 1):
                     i = int(row["audio_id"])
-                    cells = {
-                        "id": i,
-                        "audio": f"{{data_folder}}/{i}.wav",
-                        "n_frames": 1,
-                        "audio_sound": row["Audio"],
-                        "spoken_text": row["Speech"],
-                        "prompt": prompt,
-                        "with_speech": True,
-                        "audio_only_target": row["Audio-Only Answer"],
-                        "speech_only_target": row["Speech-Only Answer"],
-                        "target_keywords": row["Correct Answer Keyword"],
-                        "tgt_text": row["Correct Answer"],
-                        "allm_output": answer(i, k),
-                    }
+                    cells = evaluation_row(row, prompt, answer(i, k))
                     writer.writerow(cells | {n: f(i, k) for n, f in columns.items()})
         return path
 

@@ -89,11 +89,7 @@ def test_a_server_that_hangs_is_not_waited_for_long(bench, notes):
 
 def test_a_killed_run_is_put_right_at_the_next_start(bench, run_folders, tmp_path):
     mlflow = pytest.importorskip("mlflow")
-    asked = slow_model(tmp_path)
-    with started(tmp_path, *SMALL, "model._target_=slow.Slow") as process:
-        wait_until(asked.exists, process)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
+    killed_at_work(tmp_path)
     (folder,) = run_folders().values()
     client = mlflow.MlflowClient(f"sqlite:///{bench.outputs / 'mlflow.db'}")
     assert find(client, folder.name).info.status == "RUNNING"
@@ -135,11 +131,7 @@ def test_reconcile_names_the_reason_and_does_so_once(bench, run_folders, tmp_pat
     mlflow = pytest.importorskip("mlflow")
     from lalm_bench.tracking import reconcile
 
-    asked = slow_model(tmp_path)
-    with started(tmp_path, *SMALL, "model._target_=slow.Slow") as process:
-        wait_until(asked.exists, process)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
+    killed_at_work(tmp_path)
     (folder,) = run_folders().values()
     assert reconcile(folder, "node n3 failed") is True
     client = mlflow.MlflowClient(f"sqlite:///{bench.outputs / 'mlflow.db'}")
@@ -212,6 +204,15 @@ def started(folder: Path, *words):
     finally:
         process.kill()
         process.communicate()
+
+
+def killed_at_work(folder: Path):
+    """A run that got SIGKILL while its model answered."""
+    asked = slow_model(folder)
+    with started(folder, *SMALL, "model._target_=slow.Slow") as process:
+        wait_until(asked.exists, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
 
 def find(client, fingerprint):
